@@ -4,14 +4,16 @@
 //! Anyone who reaches the listener can cause refusals, anyone with a token sign-ins and audited
 //! reads, and each audit record is a write to disk. Beyond a number in any minute, refusals and
 //! sign-ins are only counted and reads are refused, so that nobody can fill the disk; the log still
-//! has a line for each. Each token has its own counts, and all unauthenticated requests share one,
-//! so that nobody can hide what another did. Sign-ins are counted apart from the rest, so that
-//! nobody can hide a sign-in behind refusals.
+//! has a line for each. Tokens with one origin share an allowance, because a limited token can create
+//! a thousand others, and so do all unauthenticated requests. Nobody else uses it up, so that nobody
+//! can hide what another did. What is only counted is counted for each token, so that a record speaks
+//! of its actor alone. Sign-ins are counted apart from the rest, so that nobody can hide a sign-in
+//! behind refusals.
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt::Display,
-    iter, mem,
+    iter,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +22,7 @@ use keyside_credentials::{ActorContext, ActorId, Registry};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Counts the records of the last minute, by actor and kind.
+/// Counts the records of the last minute, by origin and kind.
 pub(crate) struct AccessAudit {
     registry: Arc<Registry>,
     windows: Mutex<HashMap<(ActorId, Kind), Window>>,
@@ -42,13 +44,13 @@ pub(crate) enum Proof {
     Link,
 }
 
-/// The newest records of one actor and kind.
+/// The newest records of one origin and kind.
 #[derive(Default)]
 struct Window {
     /// When each record of the last [`LENGTH`] was counted, oldest first.
     recorded: VecDeque<Instant>,
-    /// Events since the last record that got no record of their own.
-    counted: u64,
+    /// Events of each actor since its last record that got no record of their own.
+    counted: HashMap<ActorId, u64>,
 }
 
 impl AccessAudit {
@@ -84,7 +86,7 @@ impl AccessAudit {
     /// Counts a read that is audited with this many records, at most [`MAX_RECORDS`].
     ///
     /// # Errors
-    /// The time to wait until the actor may cause as many records.
+    /// The time to wait until the actor's origin may cause as many records.
     pub(crate) fn count_read(&self, actor: &ActorId, records: usize) -> Result<(), Duration> {
         let now = Instant::now();
         self.in_window(actor, Kind::Access, now, |window| {
@@ -95,9 +97,7 @@ impl AccessAudit {
     /// The note of the audit record, or `None` if it is only counted.
     fn note(&self, actor: &ActorId, kind: Kind, what: &str) -> Option<String> {
         let now = Instant::now();
-        self.in_window(actor, kind, now, |window| {
-            window.note(what, max_records(actor), now)
-        })
+        self.in_window(actor, kind, now, |window| window.note(actor, what, now))
     }
 
     fn in_window<T>(
@@ -107,9 +107,10 @@ impl AccessAudit {
         now: Instant,
         count: impl FnOnce(&mut Window) -> T,
     ) -> T {
+        let origin = self.registry.access().origin(actor);
         let mut windows = self.windows.lock();
-        windows.retain(|_, window| window.counted > 0 || !window.is_over(now));
-        count(windows.entry((actor.clone(), kind)).or_default())
+        windows.retain(|_, window| !window.counted.is_empty() || !window.is_over(now));
+        count(windows.entry((origin, kind)).or_default())
     }
 }
 
@@ -143,14 +144,14 @@ impl Window {
         Err(last_in_the_way.map_or(LENGTH, |at| LENGTH - now.duration_since(*at)))
     }
 
-    fn note(&mut self, what: &str, max_records: usize, now: Instant) -> Option<String> {
-        if self.take(1, max_records, now).is_err() {
-            self.counted += 1;
+    fn note(&mut self, actor: &ActorId, what: &str, now: Instant) -> Option<String> {
+        if self.take(1, max_records(actor), now).is_err() {
+            *self.counted.entry(actor.clone()).or_default() += 1;
             return None;
         }
-        Some(match mem::take(&mut self.counted) {
-            0 => what.to_owned(),
-            more => format!("{what}; {more} more before this one, counted only"),
+        Some(match self.counted.remove(actor) {
+            None => what.to_owned(),
+            Some(more) => format!("{what}; {more} more before this one, counted only"),
         })
     }
 }
@@ -171,8 +172,8 @@ fn max_records(actor: &ActorId) -> usize {
     }
 }
 
-/// Records of each kind that a token may cause in any minute: more than a person's mistakes, and
-/// less than a disk notices.
+/// Records of each kind that a token, or all tokens with one origin, may cause in any minute: more than
+/// a person's mistakes, and less than a disk notices.
 pub(crate) const MAX_RECORDS: usize = 20;
 
 /// A minute, and the time that a counted record may wait until it is written: records that are

@@ -16,11 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use keyside_store::{
-    Hash, StorageError,
-    chain::{Chain, CommitError, State},
-    file::FileError,
-};
+use keyside_store::{Hash, StorageError, chain::CommitError, file::FileError};
 use subtle::ConstantTimeEq;
 
 use self::last_used::LastUsed;
@@ -30,6 +26,7 @@ pub use self::{
     token::{CreatedToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
+    chains::Tracked,
     clock::Ratchet,
     damage::Damage,
     documents::{Document, TOKEN},
@@ -102,11 +99,21 @@ impl Access {
         tokens.iter().find(|token| token.id == *id).cloned()
     }
 
-    /// Whether the actor's token is revoked or expired. It may have been active when the request
-    /// was authenticated.
+    /// Whether the actor's token is revoked or expired, or even deleted since. It may have been active
+    /// when the request was authenticated.
     pub fn has_ended(&self, id: &ActorId) -> bool {
+        match self.token(id) {
+            Some(token) => !token.is_good(self.clock.now()),
+            // Keyside itself acts without a token.
+            None => id.is_token(),
+        }
+    }
+
+    /// The actor that shares limits with this one: the origin of its token, see [`Principal`].
+    pub fn origin(&self, id: &ActorId) -> ActorId {
         let token = self.token(id);
-        token.is_some_and(|token| !token.is_good(self.clock.now()))
+        let origin = token.as_ref().and_then(TokenDocument::as_origin);
+        origin.unwrap_or(id).clone()
     }
 
     /// Whether the actor's token is not limited to other workspaces. Only a token is limited.
@@ -124,13 +131,29 @@ impl Access {
         token.view(self.clock.now(), self.last_used.of(&token.id))
     }
 
-    /// How many tokens come from a token that is limited to workspaces, ended ones included.
+    /// How many tokens come from a token that is limited to workspaces, including those that ended
+    /// recently.
     pub(crate) fn count_from(&self, origin: &ActorId) -> usize {
-        let tokens = self.tokens.load();
+        let (tokens, now) = (self.tokens.load(), self.clock.now());
         let from_it = tokens
             .iter()
-            .filter(|it| it.origin.as_ref() == Some(origin));
+            .filter(|it| it.origin.as_ref() == Some(origin) && it.is_kept(now));
         from_it.count()
+    }
+
+    /// The ended tokens to delete when one is created in a chain of this many documents: some that
+    /// need not be kept any more. In a crowded chain, whatever ended first makes room.
+    pub(crate) fn deletable(&self, documents: usize) -> Vec<ActorId> {
+        let (tokens, now) = (self.tokens.load(), self.clock.now());
+        let mut ended: Vec<_> = tokens
+            .iter()
+            .filter_map(|token| Some((token.ended_at(now)?, token)))
+            .collect();
+        ended.sort_unstable_by_key(|(end, _)| *end);
+        let old = ended.partition_point(|(_, token)| !token.is_kept(now));
+        let excess = documents.saturating_sub(MAX_WITH_ENDED);
+        let deleted = ended.into_iter().take(old.max(excess).min(MAX_DELETED));
+        deleted.map(|(_, token)| token.id.clone()).collect()
     }
 
     /// Whether a token other than `id` owns the installation and is still good.
@@ -164,13 +187,21 @@ impl Access {
         });
     }
 
-    /// Reloads the tokens from a state of the installation's chain. Tokens that fail authentication
-    /// are dropped and reported.
-    pub(crate) async fn read(
-        &self,
-        chain: &Chain,
-        state: &State,
-    ) -> Result<Vec<DamageReport>, StorageError> {
+    /// Makes the deletion of tokens take effect in this process.
+    pub(crate) fn forget(&self, deleted: &[ActorId]) {
+        self.tokens.rcu(|tokens| {
+            let kept = tokens.iter().filter(|token| !deleted.contains(&token.id));
+            kept.cloned().collect::<Vec<_>>()
+        });
+    }
+
+    /// Reloads the tokens from the installation's chain. Tokens that fail authentication are dropped
+    /// and reported.
+    pub(crate) async fn read(&self, own: &Tracked) -> Result<Vec<DamageReport>, StorageError> {
+        let Some(state) = own.state() else {
+            return Ok(Vec::new());
+        };
+        let chain = &own.chain;
         let entries: Vec<_> = state
             .documents()
             .filter(|entry| entry.name.starts_with(TOKEN))
@@ -194,21 +225,30 @@ impl Access {
         }
         self.tokens.rcu(|known| {
             let known: HashMap<_, _> = known.iter().map(|known| (&known.id, known)).collect();
-            let newest = |token: &TokenDocument| {
-                // A token may have been revoked during a slow read, which must not bring it back.
-                let known = known.get(&token.id);
-                let later = known.filter(|known| known.revision > token.revision);
-                later.copied().unwrap_or(token).clone()
+            // A token may have been revoked during a slow read, and even deleted, which must not bring
+            // it back.
+            let is_newest = !own.is_newer_than(&state);
+            let newest = |token: &TokenDocument| match known.get(&token.id) {
+                Some(known) if known.revision > token.revision => Some(TokenDocument::clone(known)),
+                None if !is_newest => None,
+                _ => Some(token.clone()),
             };
-            tokens.iter().map(newest).collect::<Vec<_>>()
+            tokens.iter().filter_map(newest).collect::<Vec<_>>()
         });
         Ok(findings)
     }
 }
 
-/// Tokens that come from one token that is limited to workspaces, ended ones included: none is ever
-/// deleted, and all workspaces share the documents of the installation's chain.
+/// Tokens that come from one token that is limited to workspaces, including those that ended recently:
+/// all workspaces share the documents of the installation's chain.
 pub(crate) const MAX_FROM_LIMITED: usize = 1_000;
+
+/// Documents of the installation's chain above which ended tokens are not kept: half of what it holds.
+pub(crate) const MAX_WITH_ENDED: usize = 16_384;
+
+/// Tokens that one commit deletes: each deletion writes a page of the map again. More than one, so that
+/// deletions catch up.
+const MAX_DELETED: usize = 16;
 
 /// Why no owner token could be created.
 #[derive(Debug, thiserror::Error)]

@@ -374,6 +374,11 @@ pub(crate) fn credential_name(id: &CredentialId) -> String {
     format!("{CREDENTIAL}{id}")
 }
 
+/// The name of a token's document in the installation's chain.
+pub(crate) fn token_name(id: &ActorId) -> String {
+    format!("{TOKEN}{id}")
+}
+
 /// The name of the workspace's own document in its chain.
 pub(crate) const WORKSPACE: &str = "workspace";
 pub(crate) const CREDENTIAL: &str = "credential/";

@@ -55,6 +55,18 @@ where
         self.unstored.lock().insert(key);
     }
 
+    /// Forgets a key and removes its note, which is called `name`.
+    pub(crate) async fn remove(
+        &self,
+        notes: &NoteStore,
+        key: &K,
+        name: &str,
+    ) -> Result<(), StorageError> {
+        self.values.write().remove(key);
+        self.unstored.lock().remove(key);
+        notes.remove(name).await
+    }
+
     /// Merges the notes under a prefix into memory; the later value wins.
     pub(crate) async fn load(&self, notes: &NoteStore, prefix: &str) -> Result<(), StorageError> {
         let stored = notes.under::<Option<(K, V)>>(prefix).await?;

@@ -249,7 +249,7 @@ async fn a_token_is_shown_once_opens_this_workspace_alone_and_is_revoked_by_its_
         .iter()
         .find(|item| item["name"] == "CI of Robin")
         .unwrap();
-    assert_eq!(item["expiresAt"], "2100-01-01T00:00:00Z");
+    assert_eq!(item["expiresAt"], "2099-12-31T00:00:00Z");
     let revoke = format!("/tokens/{}/revoke", item["id"].as_str().unwrap());
     let asked = browser.get(&revoke).await;
     asked.assert_is_page(StatusCode::OK);

@@ -245,3 +245,45 @@ async fn refusals_and_exports_of_a_token_share_20_records_a_minute() {
     tokio::time::advance(Duration::from_secs(65)).await;
     assert_eq!(api.send(export()).await.status, StatusCode::OK);
 }
+
+/// Otherwise a limited token that creates a thousand others has a thousand times the allowance.
+#[tokio::test]
+async fn tokens_that_come_from_one_limited_token_share_20_records_a_minute() {
+    let api = Api::with_workspace().await;
+    let owner = api.owner_of(&["acme"]).await;
+    let new = json!({ "name": "another", "role": "viewer", "workspaces": ["acme"] });
+    let request = owner("POST", "/api/tokens").header("content-type", "application/json");
+    let made = api.send_body(request, new.to_string().into()).await.json();
+    let authorization = format!("Bearer {}", made["token"].as_str().unwrap());
+    let foreign = "/api/audit?workspaceId=nowhere";
+    let refusals = async |actor: &str| {
+        let records = api.audit().await.into_iter();
+        let refused = records.filter(|record| record.event == Event::Refused);
+        let theirs = refused.filter(|record| record.actor.as_str() == actor);
+        theirs.filter_map(|record| record.note).collect::<Vec<_>>()
+    };
+    let other = || anonymous("GET", foreign).header("authorization", &authorization);
+    for _ in 0..15 {
+        assert_eq!(
+            api.send(owner("GET", foreign)).await.kind(),
+            "workspace-unknown"
+        );
+        assert_eq!(api.send(other()).await.kind(), "workspace-unknown");
+    }
+    let id = made["id"].as_str().unwrap();
+    let by = made["createdBy"].as_str().unwrap();
+    assert_eq!(refusals(id).await.len() + refusals(by).await.len(), 20);
+    // Those of another owner.
+    let others = api.owner_of(&["acme"]).await;
+    let before = api.audit().await.len();
+    api.send(others("GET", foreign)).await;
+    assert_eq!(api.audit().await.len() - before, 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(65)).await;
+    api.send(other()).await;
+    let note = refusals(id).await.pop().unwrap();
+    assert!(
+        note.ends_with("; 5 more before this one, counted only"),
+        "{note}"
+    );
+}

@@ -48,7 +48,7 @@ pub(crate) async fn close(registry: Arc<Registry>, store: Arc<EmbeddedStore>) {
 
 pub(crate) fn by() -> ActorContext {
     ActorContext {
-        actor: "tok_measure".parse::<ActorId>().expect("an actor"),
+        actor: "measure".parse::<ActorId>().expect("an actor"),
         request_id: "req".to_owned(),
     }
 }

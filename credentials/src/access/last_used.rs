@@ -29,9 +29,19 @@ impl LastUsed {
     }
 
     pub(crate) async fn store(&self, notes: &NoteStore) -> Result<(), StorageError> {
-        let name = |token: &ActorId| Some(format!("{PREFIX}{token}"));
-        self.0.store(notes, name).await
+        self.0.store(notes, |token| Some(name(token))).await
     }
+
+    /// Forgets a token that was deleted.
+    pub(crate) async fn forget(&self, notes: &NoteStore, token: &ActorId) {
+        if let Err(error) = self.0.remove(notes, token, &name(token)).await {
+            tracing::warn!(%error, "the time of a deleted token's last use could not be removed");
+        }
+    }
+}
+
+fn name(token: &ActorId) -> String {
+    format!("{PREFIX}{token}")
 }
 
 const PREFIX: &str = "last-used/";

@@ -3,16 +3,16 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keyside_store::Hash;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Principal, Role};
 use crate::{
-    documents::{Document, TOKEN},
+    documents::{Document, token_name},
     entropy,
-    model::{ActorId, DisplayName, Scope, WorkspaceId, random_id},
+    model::{ActorId, DisplayName, Scope, WorkspaceId},
     secret::{TOKEN_PREFIX, TOKEN_RANDOM_LEN},
 };
 
@@ -119,9 +119,7 @@ impl TokenDocument {
     pub(crate) fn create(new: NewToken, by: &ActorId, now: Timestamp) -> (Self, Zeroizing<String>) {
         let text = random_text(TOKEN_PREFIX);
         let document = Self {
-            id: random_id("tok_")
-                .parse()
-                .expect("an id of ours is an actor's"),
+            id: ActorId::random_token(),
             name: new.name.to_string(),
             role: new.role,
             workspaces: match new.scope {
@@ -186,6 +184,18 @@ impl TokenDocument {
         self.status(now) == TokenStatus::Active
     }
 
+    /// When the token was revoked or expired, whichever came first; `None` while it is good.
+    pub(crate) fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = [self.revoked_at, self.expires_at].into_iter().flatten();
+        ends.min().filter(|_| !self.is_good(now))
+    }
+
+    /// Whether the token is good, or ended so recently that it stays listed.
+    pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
+        let end = self.ended_at(now);
+        end.is_none_or(|end| now.duration_since(end) < KEPT_ENDED)
+    }
+
     /// Whether the token owns the whole installation.
     pub(crate) fn owns_everything(&self) -> bool {
         self.role == Role::Owner && self.workspaces.is_none()
@@ -217,7 +227,7 @@ impl TokenDocument {
 
 impl Document for TokenDocument {
     fn name(&self) -> String {
-        format!("{TOKEN}{}", self.id)
+        token_name(&self.id)
     }
 
     fn revision(&self) -> u64 {
@@ -245,6 +255,9 @@ fn random_text(prefix: &str) -> Zeroizing<String> {
     BASE64_URL_SAFE_NO_PAD.encode_string(bits.as_slice(), &mut text);
     text
 }
+
+/// How long a token stays listed after its end.
+const KEPT_ENDED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 #[cfg(test)]
 mod tests {

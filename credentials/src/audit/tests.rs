@@ -42,7 +42,7 @@ async fn open_on(memory: &Arc<Memory>) -> (TempDir, Arc<Registry>) {
 
 fn act() -> ActorContext {
     ActorContext {
-        actor: "tok_tester".parse().unwrap(),
+        actor: "tester".parse().unwrap(),
         request_id: "req_1".to_owned(),
     }
 }

@@ -152,7 +152,7 @@ impl Machine {
 
 fn act() -> ActorContext {
     ActorContext {
-        actor: "tok_tester".parse().unwrap(),
+        actor: "tester".parse().unwrap(),
         request_id: "req_1".to_owned(),
     }
 }

@@ -169,6 +169,15 @@ impl ActorId {
     pub fn anonymous() -> Self {
         Self("anonymous".into())
     }
+
+    pub(crate) fn random_token() -> Self {
+        Self(random_id(TOKEN_ID_PREFIX).into())
+    }
+
+    /// Whether it is the id of a token, which may have been deleted.
+    pub(crate) fn is_token(&self) -> bool {
+        self.0.starts_with(TOKEN_ID_PREFIX)
+    }
 }
 
 pub(crate) fn random_id(prefix: &str) -> String {
@@ -193,6 +202,8 @@ fn id(prefix: &str, bits: [u8; 16]) -> String {
     }));
     text
 }
+
+const TOKEN_ID_PREFIX: &str = "tok_";
 
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 

@@ -94,10 +94,10 @@ pub enum ChangeError {
     /// A limited principal must name the workspaces of a new token.
     #[error("a token that is limited to workspaces can only create tokens for named workspaces")]
     ScopeExceeded,
-    /// As many tokens come from the creator's limited token as may, ended ones included.
+    /// As many tokens come from the creator's limited token as may, including recently ended ones.
     #[error(
         "from a token that is limited to workspaces, and from those that come from it, 1,000 tokens can be created, \
-         revoked and expired ones included: ask an owner without a workspace limit for a new owner token"
+         those that ended in the last 30 days included: ask an owner without a workspace limit for a new owner token"
     )]
     TooManyTokens,
     /// The caller has seen another revision than this one, which is current.
@@ -201,7 +201,9 @@ pub enum ChangeError {
     )]
     TooManyKeys,
     /// The chain has its maximum number of documents.
-    #[error("a workspace holds at most 32,768 documents")]
+    #[error(
+        "a workspace holds at most 32,768 keys, and an installation as many tokens and workspaces"
+    )]
     TooMany,
     /// The store did not confirm the change. A list shows the outcome once the store answers again.
     #[error(

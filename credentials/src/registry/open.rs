@@ -184,11 +184,7 @@ impl Registry {
 
     /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
     pub(super) async fn read_tokens(&self) -> Result<Vec<DamageReport>, StorageError> {
-        let own = self.chains.installation();
-        let Some(state) = own.state() else {
-            return Ok(Vec::new());
-        };
-        let findings = self.access.read(&own.chain, &state).await?;
+        let findings = self.access.read(self.chains.installation()).await?;
         self.access.last_used.load(&self.notes).await;
         Ok(findings)
     }

@@ -10,6 +10,7 @@ mod crash;
 mod declared_sources;
 mod disclosure;
 mod edited_bytes;
+mod ended_tokens;
 mod erasing;
 mod events;
 mod exporting;
@@ -241,7 +242,7 @@ fn catalogue() -> Arc<Catalogue> {
 
 fn act() -> ActorContext {
     ActorContext {
-        actor: "tok_tester".parse::<ActorId>().unwrap(),
+        actor: "tester".parse::<ActorId>().unwrap(),
         request_id: "req_1".to_owned(),
     }
 }

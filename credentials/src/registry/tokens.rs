@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyside_store::{
-    chain::{CommitError, State},
+    chain::{CommitError, State, Write},
     file,
 };
 
@@ -18,7 +18,7 @@ use crate::{
         TokenWarning,
     },
     chains::{MAX_RACES, Priority, Turn, pause},
-    documents::Document,
+    documents::{Document, token_name},
     model::{ActorContext, ActorId, DisplayName, Scope},
     record::{Draft, Event},
 };
@@ -68,7 +68,7 @@ impl Registry {
         let (mut document, text) = TokenDocument::create(new, &by.actor, now);
         document.origin = origin.cloned();
         let created = Draft::about_token(Event::TokenCreated, by, &document);
-        self.commit_token(guard.on.as_ref(), created, &document)
+        self.commit_new_token(guard.on.as_ref(), created, &document)
             .await?;
         let token = self.access.view(&document);
         Ok(CreatedToken {
@@ -146,7 +146,7 @@ impl Registry {
         }
         let revoked = token.revoked(self.clock.now());
         let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
-        self.commit_token(guard.on.as_ref(), draft, &revoked)
+        self.commit_token(guard.on.as_ref(), draft, &revoked, &[])
             .await?;
         Ok(self.access.view(&revoked))
     }
@@ -187,7 +187,7 @@ impl Registry {
             let file = self.access.token_file();
             file::replace_secret(file, &text, file::owner_only())?;
             let on = own.state();
-            match self.commit_token(on.as_ref(), draft, &document).await {
+            match self.commit_new_token(on.as_ref(), draft, &document).await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {
                     outcome?;
@@ -218,18 +218,39 @@ impl Registry {
         }
     }
 
-    /// Commits a token on the state that it was decided on. The caller holds the lock of the
-    /// installation's chain.
-    async fn commit_token(
+    /// Commits a new token, and deletes tokens that ended long ago: otherwise they would use up the
+    /// documents of the chain. The audit log keeps what they did, under their ids.
+    async fn commit_new_token(
         &self,
         on: Option<&Arc<State>>,
         draft: Draft,
         document: &TokenDocument,
     ) -> Result<(), CommitError> {
-        let (own, writes) = (self.chains.installation(), vec![document.write()]);
+        let documents = on.map_or(0, |on| on.documents().count());
+        let deleted = self.access.deletable(documents);
+        self.commit_token(on, draft, document, &deleted).await?;
+        for id in &deleted {
+            self.access.last_used.forget(&self.notes, id).await;
+        }
+        Ok(())
+    }
+
+    /// Commits a token on the state that it was decided on, and deletes others. The caller holds the
+    /// lock of the installation's chain.
+    async fn commit_token(
+        &self,
+        on: Option<&Arc<State>>,
+        draft: Draft,
+        document: &TokenDocument,
+        deleted: &[ActorId],
+    ) -> Result<(), CommitError> {
+        let removed = deleted.iter().map(|id| Write::remove(token_name(id)));
+        let writes = removed.chain([document.write()]).collect();
+        let own = self.chains.installation();
         let commit = self.chains.commit(own, on, 0, vec![draft], writes);
         commit.await?;
         self.access.publish(document);
+        self.access.forget(deleted);
         Ok(())
     }
 }

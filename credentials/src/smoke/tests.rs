@@ -219,7 +219,7 @@ fn acme() -> WorkspaceId {
 
 fn act() -> ActorContext {
     ActorContext {
-        actor: "tok_tester".parse().unwrap(),
+        actor: "tester".parse().unwrap(),
         request_id: "req_1".to_owned(),
     }
 }

@@ -2,10 +2,7 @@
 
 use askama::Template;
 use axum::response::Response;
-use jiff::{civil::Date, tz::TimeZone};
-use keyside_credentials::{
-    CreatedToken, Permission, Scope, Timestamp, Token, TokenStatus, Workspace,
-};
+use keyside_credentials::{CreatedToken, Permission, Scope, Token, TokenStatus, Workspace};
 
 use super::{Fields, WorkspacePage, view};
 use crate::{
@@ -38,8 +35,8 @@ pub(super) struct TokenRow {
 
 pub(super) struct TokenForm {
     pub(super) form: Fields,
-    /// The last day of the session's own token, which no token that it creates outlives; empty if
-    /// it does not expire.
+    /// The day on which the session's own token expires, which no token that it creates outlives;
+    /// empty if it does not expire.
     pub(super) max_expires: String,
     pub(super) roles: Vec<Described>,
 }
@@ -83,26 +80,12 @@ pub(super) async fn create(
 }
 
 fn read(workspace: &Workspace, fields: &Fields) -> Result<wire::NewToken, Problem> {
-    let new: wire::NewToken = form::read(&fields.json(&["name", "role"]))?;
-    let expires_at = match fields.text("expires") {
-        "" => None,
-        day => Some(
-            end_of(day)
-                .ok_or_else(|| Problem::field("expiresAt", "expected a date such as 2027-01-31"))?,
-        ),
-    };
+    let expires_at = ("expiresAt", fields.day("expires"));
+    let new: wire::NewToken = form::read(&fields.json_with(&["name", "role"], &[expires_at]))?;
     Ok(wire::NewToken {
         workspaces: Some([workspace.id.clone()].into()),
-        expires_at,
         ..new
     })
-}
-
-/// The end of a day in UTC.
-fn end_of(day: &str) -> Option<Timestamp> {
-    let day: Date = day.parse().ok()?;
-    let midnight = day.tomorrow().ok()?.to_zoned(TimeZone::UTC);
-    Some(midnight.ok()?.timestamp())
 }
 
 fn show(visit: &Visit, workspace: &Workspace, made: &CreatedToken) -> Result<Response, Problem> {

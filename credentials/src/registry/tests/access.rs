@@ -14,7 +14,7 @@ use crate::{
     record::{Draft, Event},
 };
 
-fn new_token(role: Role) -> NewToken {
+pub(super) fn new_token(role: Role) -> NewToken {
     NewToken {
         name: "Robin".parse().unwrap(),
         role,
@@ -23,7 +23,7 @@ fn new_token(role: Role) -> NewToken {
     }
 }
 
-async fn made(registry: &Arc<Registry>, new: NewToken) -> CreatedToken {
+pub(super) async fn made(registry: &Arc<Registry>, new: NewToken) -> CreatedToken {
     let made = registry.create_token(&act(), &Scope::All, new).await;
     made.unwrap()
 }
@@ -390,8 +390,7 @@ async fn a_token_revoked_during_a_slow_read_of_all_tokens_stays_revoked() {
         .await;
     revoked.unwrap();
     let own = read_before.chains.installation();
-    let state = own.state().unwrap();
-    registry.access.read(&own.chain, &state).await.unwrap();
+    registry.access.read(own).await.unwrap();
     assert_eq!(registry.access().authenticate(&text), None);
 }
 

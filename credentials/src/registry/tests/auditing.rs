@@ -338,7 +338,7 @@ fn edit_line(line: &str) -> String {
     let mut json: Value = serde_json::from_str(line).unwrap();
     if let Some(stored) = json["stored"].as_str() {
         json["stored"] = stored
-            .replace("tok_tester", "tok_nobody")
+            .replace("tester", "nobody")
             .replace("system", "nobody")
             .into();
     } else if let Some(hash) = json["recordHash"].as_str() {

@@ -33,7 +33,7 @@ async fn a_repeated_request_creates_one_credential_even_after_a_restart() {
     assert!(matches!(other, Err(ChangeError::IdempotencyKeyReused)));
     assert_eq!(seen(&registry).await, head, "nothing was changed");
     let by = ActorContext {
-        actor: "tok_other".parse().unwrap(),
+        actor: "other".parse().unwrap(),
         ..act()
     };
     let someone_else = NewCredential {

@@ -338,7 +338,7 @@ impl<'a> Attempt<'a> {
         for write in change.writes {
             self.apply(&mut map, write);
         }
-        map.check_capacity()?;
+        map.check_capacity(self.on.map(|on| &on.map))?;
         self.add_pages(&mut map);
         let batch = self.batch(before, change.at, change.records)?;
         let object = self.add(&encoded(&batch));

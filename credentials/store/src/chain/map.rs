@@ -89,8 +89,10 @@ impl Map {
         Some(removed)
     }
 
-    pub(super) fn check_capacity(&self) -> Result<(), CommitError> {
-        match self.pages.len() > MAX_PAGES {
+    /// Refuses a map with too many pages as the successor of `before`, unless it has no more documents.
+    pub(super) fn check_capacity(&self, before: Option<&Self>) -> Result<(), CommitError> {
+        let count_before = || before.map_or(0, |before| before.documents().count());
+        match self.pages.len() > MAX_PAGES && self.documents().count() > count_before() {
             true => Err(CommitError::TooManyDocuments),
             false => Ok(()),
         }
@@ -174,10 +176,13 @@ mod tests {
         }
         let mut more = full.clone();
         more.insert(entry(count));
-        assert!(more.check_capacity().is_err());
+        assert!(more.check_capacity(Some(&full)).is_err());
+        more.remove(&entry(0).name);
+        more.check_capacity(Some(&full))
+            .expect("one takes the place of another");
         for number in 0..count {
             full.insert(entry(number));
-            full.check_capacity().unwrap();
+            full.check_capacity(None).unwrap();
         }
         assert_eq!(full.documents().count(), count);
     }
@@ -189,7 +194,7 @@ mod tests {
             for number in 0..32_768 {
                 map.insert(entry(number * step % 32_768));
             }
-            map.check_capacity().unwrap();
+            map.check_capacity(None).unwrap();
             assert_eq!(map.documents().count(), 32_768);
         }
     }
