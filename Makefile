@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-builtin-rules --no-print-directory
+# After a failure, what does not wait for it still runs, so that one report names all failures.
+MAKEFLAGS += --no-builtin-rules --no-print-directory --keep-going
 
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Prints how long the command of a target took.
-timed = @tests/checks/timed $@
+timed = @$(alone) tests/checks/timed $@
 # A suite with the debug build: `$(suite)/ui/run.sh`.
 suite := KEYSIDE_BIN=$(target_dir)/debug/keyside tests
 # What is compiled before a suite runs. With the examples cargo chooses the same features as for the tests, and so compiles each crate
@@ -99,8 +100,8 @@ test-vault: yielding =
 test-libraries: folder = clients
 test-libraries: options = -m quick
 
-# The namespaces of this suite would keep the disk mounted whose power a Rust test cuts.
-test-image: | test-rust
+# Never both at once: the namespaces of test-image would keep the disk mounted whose power a Rust test cuts.
+test-rust test-image: private alone = flock --close $(target_dir)/power-cut.lock
 
 test-agents: build tools
 	$(timed) $(yielding) env $(suite)/clients/run.sh -m slow

@@ -128,7 +128,7 @@ impl Signals {
     }
 
     /// Installs the handlers. From then on none of these signals ends the process by itself.
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let mut stop = vec![
             ("SIGTERM", signal(SignalKind::terminate())?),
             ("SIGINT", signal(SignalKind::interrupt())?),

@@ -115,7 +115,8 @@ impl Api {
 
     async fn over(memory: Arc<Memory>, folder: TempDir, requests_per_second: NonZeroU32) -> Self {
         let public_url = "https://keys.example.test";
-        Self::reached_at(public_url, memory, folder, requests_per_second).await
+        let smoke = smoke_settings();
+        Self::reached_at(public_url, memory, folder, requests_per_second, smoke).await
     }
 
     async fn reached_at(
@@ -123,6 +124,7 @@ impl Api {
         memory: Arc<Memory>,
         folder: TempDir,
         requests_per_second: NonZeroU32,
+        smoke: SmokeSettings,
     ) -> Self {
         let log = Arc::new(Faulty::new(Backend::of(memory.clone())));
         let keyring = folder.path().join("keyring");
@@ -142,7 +144,7 @@ impl Api {
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
         let model = Arc::new(Model::default());
-        let smoke = Smoke::new(registry.clone(), provider.clone(), smoke_settings());
+        let smoke = Smoke::new(registry.clone(), provider.clone(), smoke);
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),

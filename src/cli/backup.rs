@@ -38,8 +38,8 @@ impl Backup {
         let out = self.out.as_deref();
         let written = download(&client, "/api/backup", out, "backup.keyside").await?;
         // A backup that turns out to be invalid only when it is needed is worse than none.
-        let header = backup::check(written.path()).map_err(refused)?;
-        let path = written.keep();
+        let header = backup::check(written.temporary_path()).map_err(refused)?;
+        let path = written.keep()?;
         let mut view = view(&header);
         view["file"] = json!(path);
         console.print(&view, || {

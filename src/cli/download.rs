@@ -1,12 +1,12 @@
 //! Downloads a file of the admin API to disk.
 
-use std::{io::ErrorKind, path::Path};
+use std::path::Path;
 
 use hyper::Method;
 
 use super::{
     Failure,
-    new_file::{NewFile, unwritable},
+    new_file::{NewFile, expect_absent},
 };
 use crate::client::Client;
 
@@ -19,8 +19,8 @@ pub(crate) async fn download(
     default_name: &str,
 ) -> Result<NewFile, Failure> {
     // Checked first, because the request itself may be recorded.
-    if let Some(out) = out.filter(|out| out.exists()) {
-        return Err(unwritable(out, &ErrorKind::AlreadyExists.into()));
+    if let Some(out) = out {
+        expect_absent(out)?;
     }
     let mut incoming = client.download(Method::POST, path).await?;
     let out = match (out, incoming.name()) {
@@ -32,6 +32,5 @@ pub(crate) async fn download(
     while let Some(chunk) = incoming.next().await? {
         file.write(&chunk)?;
     }
-    file.sync()?;
     Ok(file)
 }

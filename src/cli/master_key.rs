@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Admin, Console, Failure, new_file::NewFile};
+use super::{
+    Admin, Console, Failure,
+    new_file::{NewFile, until_stopped},
+};
 
 #[derive(Subcommand)]
 pub(crate) enum MasterKey {
@@ -25,7 +28,9 @@ pub(crate) enum MasterKey {
 
 pub(crate) async fn run(command: &MasterKey, console: &Console) -> Result<(), Failure> {
     match command {
-        MasterKey::Generate { out } => generate(out.as_ref(), console),
+        MasterKey::Generate { out } => {
+            until_stopped(async { generate(out.as_ref(), console) }).await
+        }
         MasterKey::Rotate { admin } => rotate(admin, console).await,
     }
 }
@@ -66,8 +71,7 @@ fn generate(out: Option<&PathBuf>, console: &Console) -> Result<(), Failure> {
             let mut file = NewFile::create(path.clone())?;
             file.write(key.as_bytes())?;
             file.write(b"\n")?;
-            file.sync()?;
-            file.keep();
+            file.keep()?;
             let written = json!({ "file": path });
             console.print(&written, || {
                 format!("Wrote a new master key to {}\n", path.display())

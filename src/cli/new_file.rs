@@ -1,36 +1,31 @@
-//! Writes a new file. Never overwrites one, and removes it again unless it is complete.
+//! Writes a new file, which has its name only when it is complete. Never overwrites one.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use keyside_credentials::sync_folder;
+use tempfile::NamedTempFile;
 
 use super::Failure;
+use crate::lifecycle::Signals;
 
-/// A new file with mode 600, which is removed when dropped unless `keep` was called.
+/// A file with mode 600 and a temporary name in the folder of its own, removed when dropped unless
+/// `keep` was called. What writes one runs in [`until_stopped`].
 pub(crate) struct NewFile {
     path: PathBuf,
-    file: File,
-    kept: bool,
+    file: NamedTempFile,
 }
 
 impl NewFile {
     pub(crate) fn create(path: PathBuf) -> Result<Self, Failure> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
+        expect_absent(&path)?;
+        let file = tempfile::Builder::new()
+            .prefix(".keyside-")
+            .tempfile_in(folder_of(&path));
         match file {
-            Ok(file) => Ok(Self {
-                path,
-                file,
-                kept: false,
-            }),
+            Ok(file) => Ok(Self { path, file }),
             Err(error) => Err(unwritable(&path, &error)),
         }
     }
@@ -40,46 +35,114 @@ impl NewFile {
         written.map_err(|error| unwritable(&self.path, &error))
     }
 
-    /// Syncs the file and its folder, without whose entry a power cut would lose the file.
-    pub(crate) fn sync(&self) -> Result<(), Failure> {
-        let on_disk = self.file.sync_all();
-        let on_disk = on_disk.and_then(|()| sync_folder_of(&self.path));
-        on_disk.map_err(|error| unwritable(&self.path, &error))
+    /// Where it can be read before it is kept.
+    pub(crate) fn temporary_path(&self) -> &Path {
+        self.file.path()
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn keep(mut self) -> PathBuf {
-        self.kept = true;
-        self.path.clone()
+    /// Gives the complete file its name. Synced before that, because a power cut would leave part
+    /// of it under its name, and its folder after that, because a power cut would lose the name.
+    pub(crate) fn keep(self) -> Result<PathBuf, Failure> {
+        let Self { path, file } = self;
+        let kept = file.as_file().sync_all().and_then(|()| {
+            let named = file.persist_noclobber(&path);
+            named.map_err(|refused| refused.error)?;
+            sync_folder_of(&path)
+        });
+        match kept {
+            Ok(()) => Ok(path),
+            Err(error) => Err(unwritable(&path, &error)),
+        }
     }
 }
 
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_file(&self.path);
+/// Runs what writes a [`NewFile`]. A signal to stop drops it, so that the file is removed; without
+/// a handler, the signal would end the process and leave the file.
+pub(crate) async fn until_stopped<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut signals = Signals::new().map_err(Failure::failed)?;
+    tokio::select! {
+        biased;
+        done = work => done,
+        signal = signals.next() => {
+            let stopped = format!("{signal} stopped it before it was done");
+            Err(Failure::failed(stopped).next("Run it again. A file that was not complete is not kept."))
         }
+    }
+}
+
+/// Fails if there is something with the name of a new file, before there is work in vain.
+pub(crate) fn expect_absent(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(unwritable(path, &ErrorKind::AlreadyExists.into())),
+        Err(_) => Ok(()),
     }
 }
 
 /// A folder that may be written but not read cannot be synced, and is left to the system.
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    match sync_folder(folder.unwrap_or(Path::new("."))) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+    match sync_folder(folder_of(path)) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
     }
 }
 
-pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
+fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!(
         "expected to write a new file {}, found: {error}",
         path.display()
     ))
     .next("Name a file that does not exist yet with --out, in a folder that you may write to.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_only_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let mut file = NewFile::create(path.clone()).unwrap();
+        file.write(b"complete").unwrap();
+        assert!(!path.exists());
+        assert_eq!(fs::read(file.temporary_path()).unwrap(), b"complete");
+        assert_eq!(file.keep().unwrap(), path);
+        assert_eq!(fs::read(&path).unwrap(), b"complete");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_kept_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = NewFile::create(folder.path().join("new")).unwrap();
+        file.write(b"half").unwrap();
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_there_or_appeared_meanwhile_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let mut file = NewFile::create(path.clone()).unwrap();
+        file.write(b"late").unwrap();
+        fs::write(&path, "first").unwrap();
+        assert!(file.keep().is_err());
+        assert!(NewFile::create(path.clone()).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -14,6 +14,7 @@ use super::{
     download::download,
     items::{list_all, print_list, read},
     limits::{self, ChangedLimits},
+    new_file::until_stopped,
     table::{Column, Table, cell, local},
 };
 use crate::{
@@ -98,7 +99,7 @@ pub(crate) async fn run(workspace: Workspace, console: &Console) -> Result<(), F
         }
         Workspace::Show(one) => one.show(console).await,
         Workspace::Edit(edit) => edit.run(console).await,
-        Workspace::Export(export) => export.run(console).await,
+        Workspace::Export(export) => until_stopped(export.run(console)).await,
         Workspace::Erase(erase) => erase.run(console).await,
         Workspace::RotateKey(one) => one.rotate_key(console).await,
     }
@@ -221,7 +222,7 @@ impl Export {
         let WorkspaceArguments { id, admin } = &self.one;
         let (client, path) = (admin.client(console)?, format!("{}/export", path(id)));
         let downloaded = download(&client, &path, self.out.as_deref(), "workspace.tar");
-        let file = downloaded.await?.keep();
+        let file = downloaded.await?.keep()?;
         let written = json!({ "workspaceId": id, "file": file });
         console.print(&written, || {
             format!("Wrote workspace {id} to {}\n", file.display())

@@ -1,11 +1,14 @@
 //! A backup that is made during writes restores one consistent state on another machine; an invalid
 //! file is refused.
 
-use crate::harness::{Ask, Builder, CREDENTIALS, Exit, Keyside, Upstream, Wire};
+use crate::harness::{
+    Ask, Builder, CREDENTIALS, Exit, Keyside, PATIENCE, Then, Upstream, Wire, eventually,
+};
 use crate::startup::{check_serves, refused};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -166,6 +169,43 @@ fn a_backup_and_an_export_of_a_log_that_lost_records_fail_and_say_of_which_chain
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let is_named = exit.stderr.contains("warning: ") && exit.stderr.contains("workspace/acme");
     assert!(is_named, "{exit:#?}");
+}
+
+#[test]
+fn a_command_that_is_stopped_while_it_writes_a_file_leaves_nothing_behind() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf";
+    let admin = Upstream::scripted(|_, line| {
+        line.write(HEAD);
+        Then::Keep
+    });
+    let url = admin.base_url();
+    let commands: [&[&str]; 2] = [
+        &["backup", "--out", "file"],
+        &["workspace", "export", "acme", "--out", "file"],
+    ];
+    for (arguments, signal) in commands.into_iter().zip([Signal::SIGINT, Signal::SIGTERM]) {
+        let builder = Keyside::builder().variable("KEYSIDE_TOKEN", "ks_test");
+        let mut command = builder.spawn(&[arguments, &["--admin-url", &url]].concat(), None);
+        let is_half = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes == b"half");
+        eventually("half of the file is written", || {
+            let written = files_in(builder.home());
+            written.iter().any(|path| is_half(path)).then_some(())
+        });
+        assert!(!builder.home().join("file").exists(), "{arguments:?}");
+        command.signal(signal);
+        let exit = command.exit_within(PATIENCE);
+        assert_eq!(exit.code, Some(1), "{exit:#?}");
+        assert!(exit.stderr.contains(signal.as_str()), "{exit:#?}");
+        let settings = builder.home().join("keyside.toml");
+        assert_eq!(files_in(builder.home()), [settings], "{arguments:?}");
+    }
+}
+
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect()
 }
 
 fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {

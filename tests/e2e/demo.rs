@@ -4,7 +4,7 @@ use crate::harness::{Builder, Exit, Keyside, PATIENCE, Process, eventually, fiel
 use nix::sys::signal::Signal;
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -162,6 +162,18 @@ fn a_demo_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_demo_that_is_killed_at_the_end_of_a_test_leaves_nothing_behind() {
+    let demo = Demo::start(any_ports(Keyside::builder()));
+    let said = demo.said.clone();
+    let (_, rest) = said.split_once("$(cat ").expect("a token");
+    let (token, _) = rest.split_once(')').expect("a path");
+    let folder = Path::new(token).ancestors().nth(2).expect("a folder");
+    assert!(folder.exists(), "{token}");
+    drop(demo);
+    assert!(!folder.exists(), "{}", folder.display());
+}
+
+#[test]
 fn a_demo_that_is_stopped_before_it_is_ready_leaves_nothing_behind() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let (builder, scratch) = with_temporary_folder();
@@ -192,6 +204,8 @@ fn a_demo_that_cannot_start_leaves_nothing_behind() {
 struct Demo {
     process: Process,
     said: String,
+    /// Keeps the folder of its data until the process has ended.
+    _builder: Builder,
 }
 
 impl Demo {
@@ -202,7 +216,11 @@ impl Demo {
             said.contains("/api/integrations/credentials\n")
                 .then_some(said)
         });
-        Self { process, said }
+        Self {
+            process,
+            said,
+            _builder: builder,
+        }
     }
 
     /// The line that begins with `word` and contains `part`, ready for a shell.
@@ -237,7 +255,7 @@ fn sh(line: &str) -> Exit {
     Process::spawn(Command::new("sh").args(["-c", line]), None).exit_within(PATIENCE)
 }
 
-fn names_in(folder: &std::path::Path) -> Vec<PathBuf> {
+fn names_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut names: Vec<_> = entries
         .map(|entry| entry.expect("an entry").path())

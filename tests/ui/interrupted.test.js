@@ -1,4 +1,5 @@
-// A session that ends while a form is filled in: the person comes back to the form, and no key is kept for that.
+// A session that ends while a form is filled in: the person comes back to the form, and no key is kept for that. Or while a page
+// follows checks: it says so, and leads back.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -132,4 +133,25 @@ test("a form without an end of its session leaves nothing behind", async (t) => 
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByRole("heading", { name: "Versions" }).waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.getItem("keyside.draft")), null);
+});
+
+test("a page that follows checks says that its session has ended, and leads back to them", async (t) => {
+  const provider = await Provider.start(t);
+  const keyside = await Keyside.start(t, provider);
+  const page = await open(t, browser, keyside);
+  const session = await signIn(page, keyside);
+  await keyside.add("QA Sandbox", { environment: "sandbox", usageTag: "ci-smoke" });
+  await page.goto(`${session}/checks?workspace=acme`);
+  let answer;
+  provider.wait = new Promise((resolve) => (answer = resolve));
+  await page.getByRole("button", { name: "Run now" }).click();
+  await page.locator("[data-progress]").waitFor();
+  await signOutElsewhere(page, session);
+  await page.getByText("Your session has ended").first().waitFor();
+  assert.equal(await page.locator("[data-progress]").count(), 0, "nothing is followed any more");
+  answer();
+  await page.getByRole("link", { name: "Sign in and come back" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  await enterToken(page, keyside.owner);
+  await page.getByText(/Last run, on request: finished/).waitFor();
 });

@@ -161,7 +161,7 @@ fn view(
         run,
         next_run: Time::new(found.next_run_at, now),
         schedule: found.schedule.unwrap_or_default(),
-        checked: CheckedKeys::of(visit.state.smoke.settings()),
+        checked: CheckedKeys::of(visit.state.smoke.settings(), &workspace.id),
     }
 }
 

@@ -259,7 +259,7 @@ fn form_page(visit: &Visit, workspace: &Workspace, provider: &str) -> Result<Pas
         guide: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
         form: Fields::default(),
-        checked: CheckedKeys::of(visit.state.smoke.settings()),
+        checked: CheckedKeys::of(visit.state.smoke.settings(), &workspace.id),
         defaults: defaults.collect(),
         errors: FieldErrors::default(),
         verdict: None,

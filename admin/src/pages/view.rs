@@ -1,7 +1,7 @@
 //! What several pages show: the contexts of `admin/templates/macros.html`.
 
 use keyside_config::{EnvironmentPin, Smoke};
-use keyside_credentials::{ActorId, Environment, Status};
+use keyside_credentials::{ActorId, Environment, Status, WorkspaceId};
 use serde::Serialize;
 
 use super::{marked::Text, number::count, remedy, time::Time};
@@ -45,8 +45,10 @@ pub(super) struct Notice {
 #[derive(Default)]
 pub(super) struct FieldErrors(Vec<FieldError>);
 
-/// The keys that checks are made of.
+/// The keys of a workspace that checks are made of.
 pub(super) struct CheckedKeys {
+    /// Whether the settings leave the workspace out, so that there are none.
+    pub(super) is_left_out: bool,
     /// `sandbox key`.
     pub(super) noun: &'static str,
     pub(super) tag: String,
@@ -183,8 +185,9 @@ pub(super) fn environments() -> [(String, String); 2] {
 }
 
 impl CheckedKeys {
-    pub(super) fn of(settings: &Smoke) -> Self {
+    pub(super) fn of(settings: &Smoke, workspace: &WorkspaceId) -> Self {
         Self {
+            is_left_out: !settings.includes(workspace.as_str()),
             noun: match settings.environment {
                 EnvironmentPin::Any => "key",
                 EnvironmentPin::Sandbox => "sandbox key",

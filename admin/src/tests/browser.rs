@@ -34,9 +34,19 @@ pub(super) struct Browser<'a> {
 impl Api {
     /// Plain http on loopback, the default.
     pub(super) async fn on_loopback() -> Self {
+        Self::checking(&[]).await
+    }
+
+    /// The same with `smoke.workspaces`.
+    pub(super) async fn checking(workspaces: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let many = NonZeroU32::new(1_000).unwrap();
-        Self::reached_at("http://127.0.0.1:7381", Arc::default(), folder, many).await
+        let smoke = SmokeSettings {
+            workspaces: workspaces.iter().map(|&id| id.to_owned()).collect(),
+            ..smoke_settings()
+        };
+        let url = "http://127.0.0.1:7381";
+        Self::reached_at(url, Arc::default(), folder, many, smoke).await
     }
 
     pub(super) async fn navigate(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

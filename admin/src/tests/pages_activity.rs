@@ -308,3 +308,24 @@ async fn where_nothing_is_tagged_nothing_is_checked() {
         json!({ "done": 0, "total": 0, "finished": true })
     );
 }
+
+#[tokio::test]
+async fn a_workspace_that_the_settings_leave_out_is_promised_no_check() {
+    let api = Api::checking(&["other"]).await;
+    let browser = api.owner().await;
+    for (id, is_left_out) in [("acme", true), ("other", false)] {
+        let made = api.post("/api/workspaces", &json!({ "id": id })).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+        for page in ["/keys/new/openai", "/checks"] {
+            let shown = browser.get(&format!("{page}?workspace={id}")).await;
+            shown.assert_is_page(StatusCode::OK);
+            for (text, expected) in [
+                ("<code>smoke.workspaces</code>", is_left_out),
+                ("with the tag <code>ci-smoke</code>", !is_left_out),
+            ] {
+                let is_there = shown.body.contains(text);
+                assert_eq!(is_there, expected, "{id}, {text}: {}", shown.body);
+            }
+        }
+    }
+}

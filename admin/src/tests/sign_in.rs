@@ -406,7 +406,7 @@ async fn a_path_in_the_public_url_begins_links_and_cookies() {
     let folder = tempfile::tempdir().unwrap();
     let url = "https://keys.example.test/team";
     let many = NonZeroU32::new(1_000).unwrap();
-    let api = Api::reached_at(url, Arc::default(), folder, many).await;
+    let api = Api::reached_at(url, Arc::default(), folder, many, smoke_settings()).await;
     for prefix in ["", "/team"] {
         let form = format!("token={}", api.token);
         let answer = api.submit(&format!("{prefix}/sign-in"), &form).await;

@@ -46,6 +46,11 @@ pub struct Smoke {
 }
 
 impl Smoke {
+    /// Whether keys of this workspace may be checked.
+    pub fn includes(&self, workspace: &str) -> bool {
+        self.workspaces.is_empty() || self.workspaces.iter().any(|id| id == workspace)
+    }
+
     pub(super) fn build(self, catalogue: &Catalogue) -> Result<Self, Mismatch> {
         for id in &self.expected {
             let known = catalogue.expect(id);

@@ -79,12 +79,8 @@ impl Smoke {
 
     fn is_allowed(&self, credential: &Credential) -> bool {
         let pin = self.settings.environment;
-        credential.environment.is_allowed_by(pin) && self.is_configured(&credential.workspace)
-    }
-
-    fn is_configured(&self, workspace: &WorkspaceId) -> bool {
-        let mut named = self.settings.workspaces.iter();
-        self.settings.workspaces.is_empty() || named.any(|id| id == workspace.as_str())
+        let is_included = self.settings.includes(credential.workspace.as_str());
+        is_included && credential.environment.is_allowed_by(pin)
     }
 
     fn expected(&self) -> Vec<(WorkspaceId, ProviderId)> {

@@ -177,6 +177,8 @@ impl Builder {
         command.args(arguments).current_dir(self.home()).env_clear();
         command
             .env("KEYSIDE_CONFIG", file)
+            // What a killed process leaves, such as a demo's data, is removed with the folder.
+            .env("TMPDIR", self.home())
             .envs(self.variables.iter().cloned());
         command
     }

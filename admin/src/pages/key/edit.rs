@@ -139,7 +139,7 @@ fn view(visit: &Visit, key: &Credential) -> Result<EditKey, Problem> {
         conflict: None,
         notice: None,
         form: Fields::stored(&values(key)),
-        checked: CheckedKeys::of(visit.state.smoke.settings()),
+        checked: CheckedKeys::of(visit.state.smoke.settings(), &key.workspace),
         errors: FieldErrors::default(),
     })
 }

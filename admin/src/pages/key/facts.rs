@@ -9,6 +9,7 @@ use keyside_credentials::{
 };
 
 use crate::pages::{
+    marked::Text,
     number::count,
     shell::Visit,
     time::Time,
@@ -236,22 +237,26 @@ fn rejected(visit: &Visit, key: &Credential, rejection: Rejection, now: Timestam
     let cause = cause(rejection.cause);
     let provider = visit.state.catalogue.get(&key.provider);
     let next = provider.map_or_else(String::new, |provider| provider.next_step(cause));
+    Notice::new(
+        "bad",
+        format!("{name} rejects requests with this key"),
+        rejection_text(rejection, &next, now),
+    )
+}
+
+/// All of it is Keyside's or the catalogue's words.
+fn rejection_text(rejection: Rejection, next: &str, now: Timestamp) -> Text {
     let since = Time::new(Some(rejection.since), now);
     let requests = match rejection.count {
         1 => "One request was".to_owned(),
         count => format!("{count} requests were"),
     };
-    let text = format!(
+    Text::marked(&format!(
         "{requests} rejected, first {} ({}): {}. {next}",
         since.relative,
         since.exact,
-        cause.meaning()
-    );
-    Notice::new(
-        "bad",
-        format!("{name} rejects requests with this key"),
-        text,
-    )
+        cause(rejection.cause).meaning()
+    ))
 }
 
 /// The live check's cause that corresponds to one of traffic, for its next step.
@@ -280,4 +285,23 @@ fn limits(key: &Credential) -> Vec<String> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::marked::tests::shown;
+
+    #[test]
+    fn the_next_step_after_a_rejection_has_its_code_marked() {
+        let now: Timestamp = "2026-03-02T00:00:00Z".parse().unwrap();
+        let rejection = Rejection {
+            since: now,
+            count: 1,
+            cause: RejectionCause::NoFunds,
+        };
+        let text = shown(&rejection_text(rejection, "Raise `limit`.", now));
+        assert!(text.starts_with("One request was rejected"), "{text}");
+        assert!(text.ends_with(". Raise [limit]."), "{text}");
+    }
 }

@@ -1,6 +1,11 @@
 //! Variables whose names lack the second underscore, and secrets where a name belongs.
 
 use super::{complaint, load};
+use crate::{
+    layers::{Fault, Node},
+    settings::Document,
+    sources::WITHOUT_DEFAULT,
+};
 
 #[test]
 fn a_variable_with_single_underscores_is_an_error_that_names_the_right_one() {
@@ -68,4 +73,44 @@ fn a_secret_in_place_of_a_name_is_not_repeated() {
         known.contains("`proxy.limits.upstream_connections_per_destinations`"),
         "{known}"
     );
+}
+
+#[test]
+fn the_settings_without_a_default_are_all_those_that_the_defaults_do_not_have() {
+    let defaults = Node::defaults();
+    let leaves = defaults.leaves();
+    let has_default = |key: &String| leaves.iter().any(|(leaf, _)| leaf == key);
+    let root = known_in("").expect("a table");
+    let settings = root.iter().flat_map(|table| settings_at(table));
+    // At the root are tables, and lists of tables, which no variable can set.
+    let is_variable = |key: &String| key.contains('.');
+    let mut without: Vec<_> = settings
+        .filter(|key| is_variable(key) && !has_default(key))
+        .collect();
+    without.sort();
+    assert_eq!(without, WITHOUT_DEFAULT);
+}
+
+/// The setting with this key, or those of the table.
+fn settings_at(key: &str) -> Vec<String> {
+    let Some(names) = known_in(key) else {
+        return vec![key.to_owned()];
+    };
+    let below = names.iter().map(|name| format!("{key}.{name}"));
+    below.flat_map(|key| settings_at(&key)).collect()
+}
+
+/// The names in a table, as the error for an unknown one tells them; `None` if there is no such
+/// table.
+fn known_in(table: &str) -> Option<&'static [&'static str]> {
+    let unknown = match table {
+        "" => "unknown = 1".to_owned(),
+        table => format!("[{table}]\nunknown = 1"),
+    };
+    let mut tree = Node::defaults();
+    tree.merge(Node::builtin(&unknown));
+    match tree.read::<Document>().err()?.fault {
+        Fault::Unknown { known, .. } => Some(known),
+        Fault::Reason(_) => None,
+    }
 }
