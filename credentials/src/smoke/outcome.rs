@@ -11,29 +11,29 @@ use crate::{
     runs::Tokens,
 };
 
-/// What came of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// The provider accepts the key.
-    Accepted,
-    /// The provider knows the key, but restricts it.
-    Limited,
-    /// The provider refuses the key.
-    Rejected,
-    /// The provider could not be reached, or has a failure.
-    Unreachable,
-    /// The provider responded, and the response says nothing about the key.
-    Inconclusive,
-    /// Keyside does not use the key: it has expired, is damaged, or cannot be read.
-    Unusable,
-    /// A key is expected, and none has the tag.
-    Missing,
-    /// Nothing was sent, because the day's requests or tokens are used up: those of smoke runs, of
-    /// the key, or of its workspace.
-    Capped,
-    /// Keyside ended after the request was noted, so its result is unknown.
-    Interrupted,
+named! {
+    /// What came of a check.
+    pub enum Verdict {
+        /// The provider accepts the key.
+        Accepted = "accepted",
+        /// The provider knows the key, but restricts it.
+        Limited = "limited",
+        /// The provider refuses the key.
+        Rejected = "rejected",
+        /// The provider could not be reached, or has a failure.
+        Unreachable = "unreachable",
+        /// The provider responded, and the response says nothing about the key.
+        Inconclusive = "inconclusive",
+        /// Keyside does not use the key: it has expired, is damaged, or cannot be read.
+        Unusable = "unusable",
+        /// A key is expected, and none has the tag.
+        Missing = "missing",
+        /// Nothing was sent, because the day's requests or tokens are used up: those of smoke runs, of
+        /// the key, or of its workspace.
+        Capped = "capped",
+        /// Keyside ended after the request was noted, so its result is unknown.
+        Interrupted = "interrupted",
+    }
 }
 
 /// What a verdict means for a run.
@@ -90,19 +90,6 @@ impl Verdict {
             Self::Interrupted => "Run it again: `keyside smoke`.",
         })
     }
-}
-
-named! {
-    Verdict:
-    Accepted = "accepted",
-    Limited = "limited",
-    Rejected = "rejected",
-    Unreachable = "unreachable",
-    Inconclusive = "inconclusive",
-    Unusable = "unusable",
-    Missing = "missing",
-    Capped = "capped",
-    Interrupted = "interrupted",
 }
 
 /// What came of the attempts to check a key.
