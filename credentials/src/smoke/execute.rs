@@ -13,7 +13,7 @@ use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
     outcome::{Class, Outcome, SmokeResult},
-    plan::{Subject, series_note},
+    plan::Subject,
     series::{Begin, Series},
     spend::{Cap, Caps, Spend},
 };
@@ -90,24 +90,25 @@ impl Smoke {
         let Some(version) = self.registry.in_use(&credential) else {
             return Ok(());
         };
-        let note = series_note(&credential);
         let now = self.registry.clock.now();
         let begin = |series: &mut Series| (series.begin(run, &version, now), series.clone());
+        let note = self.series_note(subject);
         match self.notes.update(&note, begin).await? {
             (Begin::Go, _) => {}
             (Begin::Done, _) => return Ok(()),
             (Begin::Interrupted, series) => {
                 if let Some(result) = series.last() {
-                    self.announce(subject, result, &series);
+                    self.count(subject, result, &series);
+                    announce(&credential, result, &series);
                 }
                 return Ok(());
             }
         }
         let (outcome, attempts) = self.attempt(&credential).await?;
         let result = outcome.at(self.registry.clock.now(), Some(&run.id), attempts);
-        let (is_new, series) = self.record(&note, &result).await?;
+        let (is_new, series) = self.record(subject, &result).await?;
         if is_new {
-            self.announce(subject, &result, &series);
+            announce(&credential, &result, &series);
         }
         Ok(())
     }
@@ -119,14 +120,9 @@ impl Smoke {
         }
         let missing = Outcome::missing(&self.settings.usage_tag);
         let result = missing.at(self.registry.clock.now(), Some(&run.id), 0);
-        let Subject {
-            workspace,
-            provider,
-            ..
-        } = subject;
-        let detail = result.detail.clone();
-        self.record_in_slot(workspace, provider, result).await?;
-        tracing::warn!(%workspace, %provider, %detail, "a smoke check failed");
+        self.record(subject, &result).await?;
+        let (workspace, provider) = (&subject.workspace, &subject.provider);
+        tracing::warn!(%workspace, %provider, detail = %result.detail, "a smoke check failed");
         Ok(())
     }
 
@@ -225,34 +221,26 @@ impl Smoke {
             tokens: self.settings.tokens_per_day,
         }
     }
+}
 
-    fn announce(&self, subject: &Subject, result: &SmokeResult, series: &Series) {
-        let Subject {
-            workspace,
-            provider,
-            credential,
-        } = subject;
-        let Some(credential) = credential else {
-            return;
-        };
-        self.count(workspace, provider, Some(&credential.id), result, series);
-        let verdict = result.verdict.as_str();
-        let (status, latency_ms) = (result.status, result.latency_ms);
-        match result.verdict.class() {
-            Class::Passed => tracing::info!(
-                %workspace, %provider, credential = %credential.id, verdict, status, latency_ms,
-                "a smoke check passed"
-            ),
-            Class::Failed => tracing::warn!(
-                %workspace, %provider, credential = %credential.id, verdict, status, latency_ms,
-                consecutive = series.consecutive_failures(),
-                "a smoke check failed"
-            ),
-            Class::Skipped => tracing::warn!(
-                %workspace, %provider, credential = %credential.id, verdict,
-                "a smoke check has no result"
-            ),
-        }
+fn announce(credential: &Credential, result: &SmokeResult, series: &Series) {
+    let (workspace, provider, id) = (&credential.workspace, &credential.provider, &credential.id);
+    let verdict = result.verdict.as_str();
+    let (status, latency_ms) = (result.status, result.latency_ms);
+    match result.verdict.class() {
+        Class::Passed => tracing::info!(
+            %workspace, %provider, credential = %id, verdict, status, latency_ms,
+            "a smoke check passed"
+        ),
+        Class::Failed => tracing::warn!(
+            %workspace, %provider, credential = %id, verdict, status, latency_ms,
+            consecutive = series.consecutive_failures,
+            "a smoke check failed"
+        ),
+        Class::Skipped => tracing::warn!(
+            %workspace, %provider, credential = %id, verdict,
+            "a smoke check has no result"
+        ),
     }
 }
 

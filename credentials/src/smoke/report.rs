@@ -9,7 +9,7 @@ use super::{
     execute::spend_note,
     ledger::{Ledger, Run, Trigger},
     outcome::SmokeResult,
-    plan::{Selection, Subject, series_note},
+    plan::{Selection, Subject},
     series::Series,
     spend::Spend,
 };
@@ -184,16 +184,6 @@ impl Smoke {
         Ok(items)
     }
 
-    async fn series(&self, subject: &Subject) -> Result<Series, StorageError> {
-        match &subject.credential {
-            Some(credential) => self.notes.read(&series_note(credential)).await,
-            None => {
-                let note = self.slot_note(&subject.workspace, &subject.provider);
-                self.notes.read(&note).await
-            }
-        }
-    }
-
     async fn budgets(&self, items: &[Item], now: Timestamp) -> Result<Vec<Budget>, StorageError> {
         let mut workspaces: Vec<_> = items.iter().map(|item| &item.workspace).collect();
         workspaces.sort_unstable();
@@ -221,8 +211,8 @@ pub(super) fn item(subject: Subject, result: Option<SmokeResult>, series: &Serie
         environment: key.map(|key| key.environment),
         credential: key.map(|key| key.id.clone()),
         result,
-        consecutive_failures: series.consecutive_failures(),
-        last_success_at: series.last_success_at(),
+        consecutive_failures: series.consecutive_failures,
+        last_success_at: series.last_success_at,
         history: series.results(),
     }
 }

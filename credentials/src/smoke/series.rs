@@ -21,8 +21,8 @@ pub(super) struct Series {
     /// The version of the secret that was checked last.
     version: Option<SecretInUse>,
     results: VecDeque<SmokeResult>,
-    consecutive_failures: u32,
-    last_success_at: Option<Timestamp>,
+    pub(super) consecutive_failures: u32,
+    pub(super) last_success_at: Option<Timestamp>,
 }
 
 /// Whether a run may check a key now.
@@ -105,13 +105,5 @@ impl Series {
     /// Whether the latest result came from something else than a run.
     pub(super) fn is_posted(&self) -> bool {
         self.last().is_some_and(|last| last.run.is_none())
-    }
-
-    pub(super) fn consecutive_failures(&self) -> u32 {
-        self.consecutive_failures
-    }
-
-    pub(super) fn last_success_at(&self) -> Option<Timestamp> {
-        self.last_success_at
     }
 }
