@@ -15,7 +15,7 @@ use super::{
     outcome::{Class, Outcome, SmokeResult},
     plan::Subject,
     series::{Begin, Series},
-    spend::{Cap, Caps, Spend},
+    spend::{Cap, Spend},
 };
 use crate::{
     live_check::Finding,
@@ -180,7 +180,7 @@ impl Smoke {
     async fn send(&self, grant: &Grant) -> Result<Result<Outcome, Cap>, StorageError> {
         let (workspace, reserved) = (grant.workspace(), self.reserved_tokens(grant));
         let sent = self.registry.clock.now();
-        let reserve = |spend: &mut Spend| spend.reserve(sent, reserved, self.caps());
+        let reserve = |spend: &mut Spend| spend.reserve(sent, reserved, &self.settings);
         let counted = self.notes.update(&spend_note(workspace), reserve).await?;
         if let Err(cap) = counted {
             return Ok(Err(cap));
@@ -213,13 +213,6 @@ impl Smoke {
             request.body.is_some()
         });
         if has_prompt { PROMPT_TOKENS } else { 0 }
-    }
-
-    pub(super) fn caps(&self) -> Caps {
-        Caps {
-            requests: self.settings.requests_per_day,
-            tokens: self.settings.tokens_per_day,
-        }
     }
 }
 

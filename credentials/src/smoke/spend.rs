@@ -1,6 +1,7 @@
 //! What smoke runs have spent in a workspace today, and the caps on it.
 
 use jiff::Timestamp;
+use keyside_config::Smoke;
 use serde::{Deserialize, Serialize};
 
 use crate::spend::Day;
@@ -14,13 +15,6 @@ pub(super) struct Spend {
     tokens: u64,
 }
 
-/// The limits of one workspace and day.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caps {
-    pub(super) requests: u64,
-    pub(super) tokens: u64,
-}
-
 /// The cap that a request would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Cap {
@@ -32,12 +26,12 @@ pub(super) enum Cap {
 
 impl Spend {
     /// Counts a request that may use `tokens`, before it is sent.
-    pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: Caps) -> Result<(), Cap> {
+    pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: &Smoke) -> Result<(), Cap> {
         let (requests, spent) = self.on(now);
-        if requests >= caps.requests {
+        if requests >= caps.requests_per_day {
             return Err(Cap::Requests);
         }
-        if tokens > 0 && spent.saturating_add(tokens) > caps.tokens {
+        if tokens > 0 && spent.saturating_add(tokens) > caps.tokens_per_day {
             return Err(Cap::Tokens);
         }
         *self = Self {

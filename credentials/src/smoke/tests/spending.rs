@@ -156,20 +156,21 @@ async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() 
 #[test]
 fn reported_tokens_replace_the_reservation_of_the_same_day() {
     let at = |second| Timestamp::from_second(second).unwrap();
-    let caps = super::super::spend::Caps {
-        requests: 10,
-        tokens: 100,
+    let caps = SmokeSettings {
+        requests_per_day: 10,
+        tokens_per_day: 100,
+        ..Settings::load(&Sources::default()).unwrap().settings.smoke
     };
     let mut spend = Spend::default();
-    spend.reserve(at(NOON), 64, caps).unwrap();
-    assert!(spend.reserve(at(NOON), 64, caps).is_err());
+    spend.reserve(at(NOON), 64, &caps).unwrap();
+    assert!(spend.reserve(at(NOON), 64, &caps).is_err());
     spend.settle(at(NOON), 64, None);
     assert_eq!(spend.on(at(NOON)), (1, 64), "unknown is not zero");
     spend.settle(at(NOON), 64, Some(9));
     assert_eq!(spend.on(at(NOON)), (1, 9));
-    spend.reserve(at(NOON), 64, caps).unwrap();
+    spend.reserve(at(NOON), 64, &caps).unwrap();
     // The provider answered after midnight.
-    spend.reserve(at(NOON + DAY), 64, caps).unwrap();
+    spend.reserve(at(NOON + DAY), 64, &caps).unwrap();
     spend.settle(at(NOON), 64, Some(9));
     assert_eq!(spend.on(at(NOON + DAY)), (1, 64));
     // A clock that is behind gets no new day.
