@@ -179,13 +179,14 @@ impl Smoke {
         self.notes.update(LEDGER, take).await.unwrap()
     }
 
+    async fn start_all(&self) -> RunReport {
+        let started = self.start(Selection::default(), &Scope::All).await;
+        started.unwrap().unwrap()
+    }
+
     /// Runs all on request, and returns the items.
     async fn run(self: &Arc<Self>) -> Vec<Item> {
-        let started = self
-            .start(Selection::default(), &Scope::All)
-            .await
-            .unwrap()
-            .unwrap();
+        let started = self.start_all().await;
         self.work().await;
         let done = self.report(&started.run.id, &Scope::All).await;
         let done = done.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::*;
-use crate::{model::Limits, resolver::CredentialQuery};
+use crate::{model::Limits, resolver::CredentialQuery, runs::Tokens};
 
 #[tokio::test(start_paused = true)]
 async fn the_cap_on_requests_holds_across_restarts_until_the_next_day() {
@@ -103,20 +103,23 @@ async fn a_check_with_a_prompt_needs_tokens_and_others_do_not() {
     assert_eq!(verdict("list"), Verdict::Accepted);
 }
 
+fn of_nine_tokens() -> Finding {
+    Finding {
+        tokens: Some(Tokens {
+            input: Some(8),
+            output: Some(1),
+            ..Tokens::default()
+        }),
+        ..found(Verification::Accepted, 200)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_that_the_provider_reports_are_shown_and_counted() {
     let mut world = World::new().await;
     world.settings.prompt = true;
     world.key("openai", "one").await;
-    let reported = Finding {
-        tokens: Some(crate::runs::Tokens {
-            input: Some(8),
-            output: Some(1),
-            ..crate::runs::Tokens::default()
-        }),
-        ..found(Verification::Accepted, 200)
-    };
-    world.provider.will_answer([reported]);
+    world.provider.will_answer([of_nine_tokens()]);
     let smoke = world.process();
     let items = smoke.run().await;
     assert_eq!(items[0].result.as_ref().unwrap().tokens, Some(9));
@@ -129,17 +132,9 @@ async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() 
     let mut world = World::new().await;
     world.settings.prompt = true;
     world.key("openai", "one").await;
-    let reported = Finding {
-        tokens: Some(crate::runs::Tokens {
-            input: Some(8),
-            output: Some(1),
-            ..crate::runs::Tokens::default()
-        }),
-        ..found(Verification::Accepted, 200)
-    };
     let smoke = world.process();
     let breaks_once = || *world.provider.breaks.lock() = Some(world.notes.clone());
-    world.provider.will_answer([reported]);
+    world.provider.will_answer([of_nine_tokens()]);
     breaks_once();
     assert_eq!(smoke.verdicts().await, [Verdict::Accepted]);
     assert!(!world.notes.will_fail());
