@@ -249,4 +249,4 @@ async fn after<T>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -30,8 +30,11 @@ use crate::{
     clock::held::HeldClock,
     kms::{Kms, KmsSource},
     live_check::Finding,
-    model::{ActorContext, Credential, Environment, Scope},
-    registry::{Edit, NewCredential, NewWorkspace, OpenOptions, Rotation},
+    model::{Credential, Environment, Scope},
+    registry::{
+        Edit, NewCredential, OpenOptions, Rotation,
+        tests::{act, workspace},
+    },
     resolver::Grant,
     secret::Secret,
 };
@@ -129,11 +132,8 @@ impl World {
             clock: clock.clone(),
         };
         let registry = Registry::open(options).await.unwrap();
-        let acme = NewWorkspace {
-            id: acme(),
-            name: "Acme".parse().unwrap(),
-        };
-        registry.create_workspace(&act(), acme).await.unwrap();
+        let created = registry.create_workspace(&act(), workspace("acme")).await;
+        created.unwrap();
         Self {
             registry,
             clock,
@@ -216,13 +216,6 @@ impl Smoke {
 
 fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
-}
-
-fn act() -> ActorContext {
-    ActorContext {
-        actor: "tok_tester".parse().unwrap(),
-        request_id: "req_1".to_owned(),
-    }
 }
 
 fn secret(text: &str) -> Secret {
