@@ -1,7 +1,7 @@
 //! What is shown of runs, results and spend.
 
 use jiff::Timestamp;
-use keyside_config::{EnvironmentPin, ProviderId};
+use keyside_config::ProviderId;
 use keyside_store::StorageError;
 
 use super::{
@@ -61,18 +61,8 @@ pub struct Budget {
 /// All keys that are checked, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {
-    /// The cron expression, in UTC; `None` for no schedule.
-    pub schedule: Option<String>,
-    /// When it starts the next run.
+    /// When the schedule starts the next run; `None` without one.
     pub next_at: Option<Timestamp>,
-    /// The usage tag of the keys that are checked.
-    pub usage_tag: String,
-    /// The environments of the keys that are checked.
-    pub environment: EnvironmentPin,
-    /// The cap on requests for each workspace and day.
-    pub requests_per_day: u64,
-    /// The cap on tokens for each workspace and day.
-    pub tokens_per_day: u64,
     /// The latest run.
     pub run: Option<Run>,
     /// One item for each key, then the missing ones, then posted results.
@@ -134,12 +124,7 @@ impl Smoke {
         let schedule = self.settings.schedule.as_ref();
         let next_at = schedule.and_then(|schedule| schedule.next_after(now.as_second()));
         Ok(Overview {
-            schedule: schedule.map(ToString::to_string),
             next_at: next_at.and_then(|second| Timestamp::from_second(second).ok()),
-            usage_tag: self.settings.usage_tag.clone(),
-            environment: self.settings.environment,
-            requests_per_day: self.settings.requests_per_day,
-            tokens_per_day: self.settings.tokens_per_day,
             run,
             budgets: self.budgets(&items, now).await?,
             items,
