@@ -15,13 +15,14 @@ use super::{
     outcome::{Class, Outcome, SmokeResult},
     plan::Subject,
     series::{Begin, Series},
-    spend::{Cap, Spend},
+    spend::Cap,
 };
 use crate::{
     live_check::Finding,
     model::{Credential, Refusal, Status, WorkspaceId},
     resolver::{CredentialQuery, Grant},
     runs::sum_reported,
+    spend::DayTotals,
 };
 
 impl Smoke {
@@ -180,7 +181,7 @@ impl Smoke {
     async fn send(&self, grant: &Grant) -> Result<Result<Outcome, Cap>, StorageError> {
         let (workspace, reserved) = (grant.workspace(), self.reserved_tokens(grant));
         let sent = self.registry.clock.now();
-        let reserve = |spend: &mut Spend| spend.reserve(sent, reserved, &self.settings);
+        let reserve = |spend: &mut DayTotals| spend.reserve(sent, reserved, &self.settings);
         let counted = self.notes.update(&spend_note(workspace), reserve).await?;
         if let Err(cap) = counted {
             return Ok(Err(cap));
@@ -194,7 +195,7 @@ impl Smoke {
             ..Outcome::from(finding)
         };
         let used = outcome.tokens;
-        let settle = |spend: &mut Spend| spend.settle(sent, reserved, used);
+        let settle = |spend: &mut DayTotals| spend.settle(sent, reserved, used);
         if let Err(error) = self.notes.update(&spend_note(workspace), settle).await {
             tracing::warn!(%error, %workspace, "what a smoke check used counts as what was set aside for it");
         }

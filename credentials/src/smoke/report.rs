@@ -11,9 +11,11 @@ use super::{
     outcome::SmokeResult,
     plan::{Selection, Subject},
     series::Series,
-    spend::Spend,
 };
-use crate::model::{CredentialId, Environment, Label, Scope, WorkspaceId};
+use crate::{
+    model::{CredentialId, Environment, Label, Scope, WorkspaceId},
+    spend::DayTotals,
+};
 
 /// A run with its results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +177,7 @@ impl Smoke {
         workspaces.dedup();
         let mut budgets = Vec::with_capacity(workspaces.len());
         for workspace in workspaces {
-            let spend: Spend = self.notes.read(&spend_note(workspace)).await?;
+            let spend: DayTotals = self.notes.read(&spend_note(workspace)).await?;
             let (requests, tokens) = spend.on(now);
             budgets.push(Budget {
                 workspace: workspace.clone(),

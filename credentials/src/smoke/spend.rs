@@ -2,18 +2,8 @@
 
 use jiff::Timestamp;
 use keyside_config::Smoke;
-use serde::{Deserialize, Serialize};
 
-use crate::spend::Day;
-
-/// Requests and tokens of one workspace on one day.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Spend {
-    day: Day,
-    requests: u64,
-    /// Those that providers reported, and those that are set aside for requests without a report.
-    tokens: u64,
-}
+use crate::spend::{Day, DayTotals};
 
 /// The cap that a request would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +14,8 @@ pub(super) enum Cap {
     Tokens,
 }
 
-impl Spend {
+/// Its tokens are those that providers reported, and those set aside for requests without a report.
+impl DayTotals {
     /// Counts a request that may use `tokens`, before it is sent.
     pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: &Smoke) -> Result<(), Cap> {
         let (requests, spent) = self.on(now);

@@ -23,7 +23,6 @@ use super::{
     execute::spend_note,
     ledger::{Ledger, Run},
     schedule::Watch,
-    spend::Spend,
     *,
 };
 use crate::{
@@ -37,6 +36,7 @@ use crate::{
     },
     resolver::Grant,
     secret::Secret,
+    spend::DayTotals,
 };
 
 /// 2026-11-29T12:00:00Z.
@@ -202,7 +202,7 @@ impl Smoke {
 
     /// Requests and tokens of `acme` today.
     async fn spent(&self) -> (u64, u64) {
-        let spend: Spend = self.notes.read(&spend_note(&acme())).await.unwrap();
+        let spend: DayTotals = self.notes.read(&spend_note(&acme())).await.unwrap();
         spend.on(self.registry.clock.now())
     }
 

@@ -156,7 +156,7 @@ fn reported_tokens_replace_the_reservation_of_the_same_day() {
         tokens_per_day: 100,
         ..Settings::load(&Sources::default()).unwrap().settings.smoke
     };
-    let mut spend = Spend::default();
+    let mut spend = DayTotals::default();
     spend.reserve(at(NOON), 64, &caps).unwrap();
     assert!(spend.reserve(at(NOON), 64, &caps).is_err());
     spend.settle(at(NOON), 64, None);
