@@ -25,7 +25,7 @@ use keyside_store::StorageError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{figures::Board, ledger::Ledger, outcome::Outcome, plan::Subject, series::Series};
+use self::{figures::Board, ledger::Ledger, plan::Subject, series::Series};
 pub use self::{
     figures::Figures,
     ledger::{Run, Trigger},
@@ -146,13 +146,12 @@ impl Smoke {
     /// # Errors
     /// Notes could not be written.
     pub async fn post(&self, external: ExternalResult) -> Result<Item, StorageError> {
-        let outcome = Outcome {
-            status: external.status,
+        let now = self.registry.clock.now();
+        let result = SmokeResult {
             latency_ms: external.latency_ms,
             tokens: external.tokens,
-            ..Outcome::posted(external.verdict, external.status)
+            ..SmokeResult::posted(external.verdict, external.status, now)
         };
-        let result = outcome.at(self.registry.clock.now(), None, 1);
         let subject = Subject {
             workspace: external.workspace,
             provider: external.provider,

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult},
+    outcome::{Class, SmokeResult},
     plan::Subject,
     series::{Begin, Series},
     spend::Cap,
@@ -105,8 +105,7 @@ impl Smoke {
                 return Ok(());
             }
         }
-        let (outcome, attempts) = self.attempt(&credential).await?;
-        let result = outcome.at(self.registry.clock.now(), Some(&run.id), attempts);
+        let result = self.attempt(&credential).await?.of_run(run);
         let (is_new, series) = self.record(subject, &result).await?;
         if is_new {
             announce(&credential, &result, &series);
@@ -119,37 +118,38 @@ impl Smoke {
         if run.trigger == Trigger::Change {
             return Ok(());
         }
-        let missing = Outcome::missing(&self.settings.usage_tag);
-        let result = missing.at(self.registry.clock.now(), Some(&run.id), 0);
+        let now = self.registry.clock.now();
+        let result = SmokeResult::missing(&self.settings.usage_tag, now).of_run(run);
         self.record(subject, &result).await?;
         let (workspace, provider) = (&subject.workspace, &subject.provider);
         tracing::warn!(%workspace, %provider, detail = %result.detail, "a smoke check failed");
         Ok(())
     }
 
-    /// Returns what came of it, and how many requests were sent.
-    async fn attempt(&self, credential: &Credential) -> Result<(Outcome, u8), StorageError> {
+    async fn attempt(&self, credential: &Credential) -> Result<SmokeResult, StorageError> {
+        let now = self.registry.clock.now();
         let grant = match self.grant(credential) {
             Ok(grant) => grant,
-            Err(refusal) => return Ok((Outcome::refused(refusal), 0)),
+            Err(refusal) => return Ok(SmokeResult::refused(refusal, now)),
         };
         let first = match self.send(&grant).await? {
-            Ok(outcome) => outcome,
-            Err(cap) => return Ok((Outcome::capped(cap), 0)),
+            Ok(result) => result,
+            Err(cap) => return Ok(SmokeResult::capped(cap, now)),
         };
-        if !first.may_retry || self.settings.retry == Duration::ZERO {
-            return Ok((first, 1));
+        if !first.may_retry() || self.settings.retry == Duration::ZERO {
+            return Ok(first);
         }
         sleep(self.settings.retry).await;
         match self.send(&grant).await {
-            Ok(Ok(mut second)) => {
-                second.tokens = sum_reported(first.tokens, second.tokens);
-                Ok((second, 2))
-            }
-            Ok(Err(_cap)) => Ok((first, 1)),
+            Ok(Ok(second)) => Ok(SmokeResult {
+                tokens: sum_reported(first.tokens, second.tokens),
+                attempts: 2,
+                ..second
+            }),
+            Ok(Err(_cap)) => Ok(first),
             Err(error) => {
                 tracing::warn!(%error, "a smoke check was not sent again");
-                Ok((first, 1))
+                Ok(first)
             }
         }
     }
@@ -178,7 +178,7 @@ impl Smoke {
     }
 
     /// Sends one request, after it was counted on disk.
-    async fn send(&self, grant: &Grant) -> Result<Result<Outcome, Cap>, StorageError> {
+    async fn send(&self, grant: &Grant) -> Result<Result<SmokeResult, Cap>, StorageError> {
         let (workspace, reserved) = (grant.workspace(), self.reserved_tokens(grant));
         let sent = self.registry.clock.now();
         let reserve = |spend: &mut DayTotals| spend.reserve(sent, reserved, &self.settings);
@@ -190,16 +190,16 @@ impl Smoke {
         let started = Instant::now();
         let finding = Finding::of(grant, self.live_check.clone()).await;
         let latency = started.elapsed();
-        let outcome = Outcome {
+        let result = SmokeResult {
             latency_ms: u64::try_from(latency.as_millis()).ok(),
-            ..Outcome::from(finding)
+            ..SmokeResult::of(finding, self.registry.clock.now())
         };
-        let used = outcome.tokens;
+        let used = result.tokens;
         let settle = |spend: &mut DayTotals| spend.settle(sent, reserved, used);
         if let Err(error) = self.notes.update(&spend_note(workspace), settle).await {
             tracing::warn!(%error, %workspace, "what a smoke check used counts as what was set aside for it");
         }
-        Ok(Ok(outcome))
+        Ok(Ok(result))
     }
 
     /// The tokens that a check may use: none, unless its request has a prompt.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     KEPT,
     ledger::{Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult, Verdict},
+    outcome::{Class, SmokeResult, Verdict},
 };
 use crate::snapshot::SecretInUse;
 
@@ -44,8 +44,7 @@ impl Series {
             if self.of_run(&run.id).is_some() {
                 return Begin::Done;
             }
-            let unknown = Outcome::interrupted().at(now, Some(&run.id), 1);
-            self.record(unknown);
+            self.record(SmokeResult::interrupted(now).of_run(run));
             return Begin::Interrupted;
         }
         if run.trigger == Trigger::Change && !self.is_due(version) {
