@@ -2,7 +2,7 @@
 //! Checks.
 
 use http::header;
-use keyside_config::{Catalogue, EnvironmentPin};
+use keyside_config::{Catalogue, EnvironmentPin, Smoke as SmokeSettings};
 use keyside_credentials::{
     Scope, WorkspaceId,
     smoke::{Budget, Item, Overview, Run, RunReport, Selection, SmokeError, SmokeResult},
@@ -26,7 +26,8 @@ pub(crate) async fn overview(
 ) -> Result<SmokeView, Problem> {
     let found = state.smoke.overview(selection, scope).await;
     let found = found.map_err(Problem::unreadable)?;
-    Ok(SmokeView::of(found, &state.catalogue))
+    let settings = state.smoke.settings();
+    Ok(SmokeView::of(found, settings, &state.catalogue))
 }
 
 /// A run of the latest ones, with its results that `selection` and `scope` include. It is empty if
@@ -119,8 +120,8 @@ fn not_started(error: SmokeError) -> Problem {
 }
 
 impl SmokeView {
-    fn of(overview: Overview, catalogue: &Catalogue) -> Self {
-        let environment = match overview.environment {
+    fn of(overview: Overview, settings: &SmokeSettings, catalogue: &Catalogue) -> Self {
+        let environment = match settings.environment {
             EnvironmentPin::Any => "any",
             EnvironmentPin::Sandbox => "sandbox",
             EnvironmentPin::Live => "live",
@@ -129,12 +130,12 @@ impl SmokeView {
         let items = items.map(|item| SmokeItemView::of(item, catalogue));
         let spent = overview.budgets.into_iter().map(SmokeSpendView::of);
         Self {
-            schedule: overview.schedule,
+            schedule: settings.schedule.as_ref().map(ToString::to_string),
             next_run_at: overview.next_at,
-            usage_tag: overview.usage_tag,
+            usage_tag: settings.usage_tag.clone(),
             environment: environment.to_owned(),
-            requests_per_day: overview.requests_per_day,
-            tokens_per_day: overview.tokens_per_day,
+            requests_per_day: settings.requests_per_day,
+            tokens_per_day: settings.tokens_per_day,
             run: overview.run.map(SmokeRunView::of),
             items: items.collect(),
             spent_today: spent.collect(),

@@ -77,10 +77,11 @@ pub struct Declared {
     cache: Option<Cache>,
     clock: Arc<Ratchet>,
     key: ProcessKey,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    notices: Arc<Notices>,
-    /// Wakes the task that records losses and returns. Nobody waits where there is no store.
-    changed: Arc<Notify>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) notices: Arc<Notices>,
+    /// Notified when a secret, or the reason why it cannot be read, has changed. Wakes the task that
+    /// records losses and returns; nobody waits where there is no store.
+    pub(crate) changed: Arc<Notify>,
 }
 
 /// A declared credential: its constant attributes, and the last state of its source.
@@ -208,19 +209,6 @@ impl Declared {
     /// The number of credentials by provider and state in traffic.
     pub fn traffic_counts(&self) -> BTreeMap<ProviderId, TrafficCounts> {
         traffic::counts(&self.snapshot.load())
-    }
-
-    pub(crate) fn notices(&self) -> &Notices {
-        &self.notices
-    }
-
-    pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
-        &self.snapshot
-    }
-
-    /// Notified when a secret, or the reason why it cannot be read, has changed.
-    pub(crate) fn changed(&self) -> &Arc<Notify> {
-        &self.changed
     }
 
     /// The answers of the sources that have answered since the start.

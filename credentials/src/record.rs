@@ -23,15 +23,13 @@ use crate::{
 /// uses of keys unless the draft says otherwise.
 macro_rules! events {
     ($($(#[$doc:meta])+ $event:ident = $name:literal, $effect:ident;)+) => {
-        /// What happened.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        #[non_exhaustive]
-        pub enum Event {
-            $($(#[$doc])+ $event,)+
+        named! {
+            /// What happened.
+            #[non_exhaustive]
+            pub enum Event {
+                $($(#[$doc])+ $event = $name,)+
+            }
         }
-
-        named! { Event: $($event = $name),+ }
 
         impl Event {
             fn effect(self) -> Effect {

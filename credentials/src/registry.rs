@@ -132,10 +132,10 @@ impl Registry {
     /// Overlays declared credentials over the stored ones. Call it before [`Self::resolver`]; later
     /// calls have no effect.
     pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
-        self.notices.adopt(declared.notices());
-        declared.notices().store_spend_with(&self.spend.due);
+        self.notices.adopt(&declared.notices);
+        declared.notices.store_spend_with(&self.spend.due);
         let stored = self.snapshot.clone();
-        let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
+        let both = Arc::new(Overlay::new(stored, declared.snapshot.clone()));
         // A second overlay is ignored.
         let _ = self.declared.set(Overlaid { declared, both });
     }
@@ -231,7 +231,7 @@ impl Registry {
 
     fn no_workspace(&self, id: &WorkspaceId) -> ChangeError {
         let declared = self.declared.get();
-        let declared = declared.map(|overlaid| overlaid.declared.snapshot().load());
+        let declared = declared.map(|overlaid| overlaid.declared.snapshot.load());
         match declared.is_some_and(|declared| declared.workspaces.contains_key(id)) {
             true => ChangeError::Declared,
             false => ChangeError::WorkspaceUnknown,
@@ -249,4 +249,4 @@ async fn after<T>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

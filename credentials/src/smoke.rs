@@ -25,7 +25,7 @@ use keyside_store::StorageError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{figures::Board, ledger::Ledger, outcome::Outcome, plan::Subject, series::Series};
+use self::{figures::Board, ledger::Ledger, plan::Subject, series::Series};
 pub use self::{
     figures::Figures,
     ledger::{Run, Trigger},
@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     live_check::LiveCheck,
-    model::{CredentialId, Scope, WorkspaceId},
+    model::{Scope, WorkspaceId},
     notes::{Kind, NoteStore},
     registry::Registry,
 };
@@ -146,68 +146,63 @@ impl Smoke {
     /// # Errors
     /// Notes could not be written.
     pub async fn post(&self, external: ExternalResult) -> Result<Item, StorageError> {
-        let outcome = Outcome {
-            status: external.status,
+        let now = self.registry.clock.now();
+        let result = SmokeResult {
             latency_ms: external.latency_ms,
             tokens: external.tokens,
-            ..Outcome::posted(external.verdict, external.status)
+            ..SmokeResult::posted(external.verdict, external.status, now)
         };
-        let result = outcome.at(self.registry.clock.now(), None, 1);
         let subject = Subject {
             workspace: external.workspace,
             provider: external.provider,
             credential: None,
         };
-        let recorded = self.record_in_slot(&subject.workspace, &subject.provider, result);
-        let series = recorded.await?;
+        let (_, series) = self.record(&subject, &result).await?;
         Ok(report::item(subject, series.last().cloned(), &series))
     }
 
-    /// Records a result that belongs to no credential, and counts it.
-    async fn record_in_slot(
-        &self,
-        workspace: &WorkspaceId,
-        provider: &ProviderId,
-        result: SmokeResult,
-    ) -> Result<Series, StorageError> {
-        let note = self.slot_note(workspace, provider);
-        let (is_new, series) = self.record(&note, &result).await?;
-        if is_new {
-            self.count(workspace, provider, None, &result, &series);
-        }
-        Ok(series)
-    }
-
-    /// Adds a result to a series. Returns whether it is new, and the series.
+    /// Adds a result to its series, and counts a new one. Returns whether it is new, and the series.
     async fn record(
         &self,
-        note: &str,
+        subject: &Subject,
         result: &SmokeResult,
     ) -> Result<(bool, Series), StorageError> {
         let record = |series: &mut Series| {
             let is_new = series.record(result.clone());
             (is_new, series.clone())
         };
-        self.notes.update(note, record).await
+        let note = self.series_note(subject);
+        let (is_new, series) = self.notes.update(&note, record).await?;
+        if is_new {
+            self.count(subject, result, &series);
+        }
+        Ok((is_new, series))
     }
 
-    /// Counts a new result of a key, or of a provider without one, and publishes a failure.
-    fn count(
-        &self,
-        workspace: &WorkspaceId,
-        provider: &ProviderId,
-        credential: Option<&CredentialId>,
-        result: &SmokeResult,
-        series: &Series,
-    ) {
+    /// Counts a new result, and publishes a failure.
+    fn count(&self, subject: &Subject, result: &SmokeResult, series: &Series) {
         let class = result.verdict.class();
-        self.board
-            .lock()
-            .count(workspace, provider, credential, class, series);
+        self.board.lock().count(subject, class, series);
         if class == Class::Failed {
-            let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
-            self.registry
-                .publish_smoke_failure(workspace, provider, credential, verdict, failures);
+            let credential = subject.credential.as_ref().map(|key| &key.id);
+            self.registry.publish_smoke_failure(
+                &subject.workspace,
+                &subject.provider,
+                credential,
+                result.verdict.as_str(),
+                series.consecutive_failures,
+            );
+        }
+    }
+
+    async fn series(&self, subject: &Subject) -> Result<Series, StorageError> {
+        self.notes.read(&self.series_note(subject)).await
+    }
+
+    fn series_note(&self, subject: &Subject) -> String {
+        match &subject.credential {
+            Some(key) => Kind::SmokeSeries.name(&key.workspace, &key.id),
+            None => self.slot_note(&subject.workspace, &subject.provider),
         }
     }
 

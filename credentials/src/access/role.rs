@@ -50,20 +50,15 @@ impl Principal {
     /// # Errors
     /// Why not; the role is checked first.
     pub fn may(&self, permission: Permission) -> Result<(), Denial> {
-        let row = permission.row();
-        if !row.roles.contains(&self.role) {
+        let (roles, reach) = permission.row();
+        if !roles.contains(&self.role) {
             return Err(Denial::Role);
         }
-        match row.reach == Reach::Installation && self.scope != Scope::All {
+        match reach == Reach::Installation && self.scope != Scope::All {
             true => Err(Denial::Limited),
             false => Ok(()),
         }
     }
-}
-
-struct Row {
-    roles: &'static [Role],
-    reach: Reach,
 }
 
 /// What a permission applies to.
@@ -88,9 +83,9 @@ macro_rules! permissions {
             #[cfg(test)]
             const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            fn row(self) -> Row {
+            fn row(self) -> (&'static [Role], Reach) {
                 match self {
-                    $(Self::$name => Row { roles: &[$(Role::$role),+], reach: Reach::$reach },)+
+                    $(Self::$name => (&[$(Role::$role),+], Reach::$reach),)+
                 }
             }
         }
@@ -158,7 +153,7 @@ mod tests {
     #[test]
     fn each_role_has_all_permissions_of_the_lower_ones() {
         for permission in Permission::ALL {
-            let roles = permission.row().roles;
+            let (roles, _) = permission.row();
             assert!(roles.contains(&Role::Owner), "{permission:?}");
             if roles.contains(&Role::Viewer) {
                 assert!(roles.contains(&Role::Editor), "{permission:?}");

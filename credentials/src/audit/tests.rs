@@ -4,13 +4,14 @@ mod stopped;
 
 use std::sync::Arc;
 
-use keyside_config::{Catalogue, CredentialRules};
+use keyside_config::CredentialRules;
 use keyside_store::{Backend, Memory, chain::ChainName};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret, SystemClock,
+    Kms, MasterKey, NewCredential, OpenOptions, Registry, Secret, SystemClock,
+    registry::tests::{act, catalogue, workspace},
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {
@@ -27,24 +28,14 @@ async fn open_on(memory: &Arc<Memory>) -> (TempDir, Arc<Registry>) {
         backend: Backend::of(memory.clone()),
         keyring: folder.path().join("keyring"),
         kms: kms(),
-        catalogue: Arc::new(Catalogue::builtin()),
+        catalogue: catalogue(),
         rules: CredentialRules { expiring_days: 30 },
         clock: Arc::new(SystemClock),
     });
     let registry = registry.await.unwrap();
-    let acme = NewWorkspace {
-        id: "acme".parse().unwrap(),
-        name: "Acme".parse().unwrap(),
-    };
-    registry.create_workspace(&act(), acme).await.unwrap();
+    let created = registry.create_workspace(&act(), workspace("acme")).await;
+    created.unwrap();
     (folder, registry)
-}
-
-fn act() -> ActorContext {
-    ActorContext {
-        actor: "tester".parse().unwrap(),
-        request_id: "req_1".to_owned(),
-    }
 }
 
 async fn add(registry: &Arc<Registry>, label: String) {
@@ -128,11 +119,8 @@ fn kept_commits(registry: &Registry) -> usize {
 async fn reading_the_log_keeps_few_records_in_memory_for_any_length_and_none_afterwards() {
     let (_folder, registry) = open().await;
     for id in ["beta", "gamma"] {
-        let new = NewWorkspace {
-            id: id.parse().unwrap(),
-            name: id.parse().unwrap(),
-        };
-        registry.create_workspace(&act(), new).await.unwrap();
+        let created = registry.create_workspace(&act(), workspace(id)).await;
+        created.unwrap();
         for n in 0..60 {
             add_to(&registry, id, format!("key-{n}")).await;
         }
@@ -165,11 +153,8 @@ async fn a_check_reports_an_older_or_damaged_keyring_that_was_put_in_place() {
     let (folder, registry) = open().await;
     let path = folder.path().join("keyring");
     let older = std::fs::read(&path).unwrap();
-    let beta = NewWorkspace {
-        id: "beta".parse().unwrap(),
-        name: "Beta".parse().unwrap(),
-    };
-    registry.create_workspace(&act(), beta).await.unwrap();
+    let created = registry.create_workspace(&act(), workspace("beta")).await;
+    created.unwrap();
     registry.audit().verify().await.unwrap();
     let newest = std::fs::read(&path).unwrap();
     for (bytes, finding) in [

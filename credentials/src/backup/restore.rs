@@ -80,8 +80,19 @@ impl Restore<'_> {
         format::check(file)?;
         let (reader, header) = Reader::open(file)?;
         let existing = KeyringFile::read(self.keyring)?;
-        self.same_installation(&header, existing.as_ref())?;
-        self.no_older_epoch(&header, existing.as_ref())?;
+        let same = existing
+            .as_ref()
+            .filter(|existing| existing.installation == header.installation);
+        if let Some(other) = existing.as_ref().filter(|_| same.is_none())
+            && !self.other_installation
+        {
+            return Err(RestoreError::OtherInstallation {
+                folder: self.keyring.parent().unwrap_or(Path::new(".")).to_owned(),
+                backup: header.installation,
+                here: other.installation.clone(),
+            });
+        }
+        self.no_older_epoch(&header, same)?;
         let kms = Kms::open_existing(self.kms, self.keyring)?;
         let key = Keyring::unwrap_standalone_key(
             &kms,
@@ -96,7 +107,7 @@ impl Restore<'_> {
         let mut items = Items::new(reader, key)?;
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
-        let here = signed_here(&signing, &header, existing.as_ref());
+        let here = signed_here(&signing, same);
         let anchored = self.no_older_head(&header, &here, existing.as_ref())?;
         let before = existing.as_ref().map_or(0, |it| it.epoch);
         let restored = Restored {
@@ -166,33 +177,13 @@ impl Restore<'_> {
         }
     }
 
-    fn same_installation(
-        &self,
-        header: &Header,
-        existing: Option<&KeyringFile>,
-    ) -> Result<(), RestoreError> {
-        match existing {
-            Some(existing)
-                if existing.installation != header.installation && !self.other_installation =>
-            {
-                Err(RestoreError::OtherInstallation {
-                    folder: self.keyring.parent().unwrap_or(Path::new(".")).to_owned(),
-                    backup: header.installation.clone(),
-                    here: existing.installation.clone(),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
+    /// `same` is of the backup's installation: epochs of different ones cannot be compared.
     fn no_older_epoch(
         &self,
         header: &Header,
-        existing: Option<&KeyringFile>,
+        same: Option<&KeyringFile>,
     ) -> Result<(), RestoreError> {
-        // Epochs of different installations cannot be compared.
-        let same = |existing: &&KeyringFile| existing.installation == header.installation;
-        match existing.filter(same).filter(|_| !self.older) {
+        match same.filter(|_| !self.older) {
             // A restore of the same backup that was interrupted.
             Some(existing) if existing.restored_from.as_deref() == Some(&*header.id) => Ok(()),
             Some(existing) if existing.epoch > header.epoch => {
@@ -405,14 +396,8 @@ impl Import<'_> {
 /// The keys that existing heads may be signed with: the signing key may have been rotated after the
 /// backup or between two restores. Existing heads can only prevent restoring an older state, so
 /// keys that the file does not authenticate are acceptable here.
-fn signed_here(
-    signing: &SigningKeys,
-    header: &Header,
-    existing: Option<&KeyringFile>,
-) -> TrustedKeys {
-    let same = |existing: &&KeyringFile| existing.installation == header.installation;
-    let here = existing.filter(same).into_iter();
-    let here = here.flat_map(KeyringFile::public_keys);
+fn signed_here(signing: &SigningKeys, same: Option<&KeyringFile>) -> TrustedKeys {
+    let here = same.into_iter().flat_map(KeyringFile::public_keys);
     signing.trust().into_iter().chain(here).collect()
 }
 

@@ -1,10 +1,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
-use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
+use keyside_config::{CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 use keyside_store::{
     Backend,
@@ -14,9 +14,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock,
+    CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential, OpenError,
+    OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
+    registry::tests::{act, catalogue, workspace},
     runs::{Run, RunFilter, RunKind, Used},
 };
 
@@ -64,13 +65,12 @@ impl Machine {
     }
 
     async fn try_open(&self) -> Result<Arc<Registry>, OpenError> {
-        static BUILTIN: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::builtin()));
         let keyring = self.path("keyring");
         Registry::open(OpenOptions {
             backend: self.backend().await,
             kms: Kms::open(&self.kms(), &keyring).unwrap(),
             keyring,
-            catalogue: BUILTIN.clone(),
+            catalogue: catalogue(),
             rules: CredentialRules { expiring_days: 30 },
             clock: Arc::new(SystemClock),
         })
@@ -147,20 +147,6 @@ impl Machine {
     async fn close_and_lose_the_store(&self, registry: Arc<Registry>) {
         close(self, registry).await;
         self.lose_the_store();
-    }
-}
-
-fn act() -> ActorContext {
-    ActorContext {
-        actor: "tester".parse().unwrap(),
-        request_id: "req_1".to_owned(),
-    }
-}
-
-fn workspace(id: &str) -> NewWorkspace {
-    NewWorkspace {
-        id: id.parse().unwrap(),
-        name: format!("The {id} workspace").parse().unwrap(),
     }
 }
 

@@ -35,7 +35,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
@@ -158,9 +158,7 @@ impl Cache {
         })?;
         // Written with this key, so the next write removes entries that are not taken over now.
         self.contents.lock().on_disk = entries.len();
-        if last_used > now.as_microsecond() {
-            let last_used = Timestamp::from_microsecond(last_used);
-            let last_used = last_used.unwrap_or(Timestamp::MAX);
+        if last_used > now {
             return Err(format!(
                 "{shown}: the copy is not used: it is from the future, for it was in use at {last_used} and the clock says \
                  {now}; correct the clock"
@@ -180,9 +178,7 @@ impl Cache {
         now: Timestamp,
     ) -> Result<Option<CachedSecret>, String> {
         let tag = self.tag(context);
-        let good = |entry: &&Entry| {
-            entry.confirmed <= now.as_microsecond() && !self.is_too_old(entry, now)
-        };
+        let good = |entry: &&Entry| entry.confirmed <= now && !self.is_too_old(entry, now);
         let Some(entry) = stored.0.get(&tag).filter(good) else {
             return Ok(None);
         };
@@ -191,7 +187,7 @@ impl Cache {
             .open(context, &entry.sealed)
             .map_err(|error| error.to_string())?;
         let secret = source::parse(plaintext).map_err(|error| error.to_string())?;
-        let confirmed = entry.confirmed().ok_or("it has no time")?;
+        let confirmed = entry.confirmed;
         let until = confirmed.checked_add(self.outage);
         let until = until.unwrap_or(Timestamp::MAX);
         let remaining = Duration::try_from(until.duration_since(now));
@@ -215,7 +211,7 @@ impl Cache {
         let entry = Entry {
             context: self.tag(context),
             version: version.to_owned(),
-            confirmed: now.as_microsecond(),
+            confirmed: now,
             sealed: self.key.seal_secret(context, secret),
         };
         let mut contents = self.contents.lock();
@@ -228,7 +224,7 @@ impl Cache {
     /// the outage.
     pub(super) fn confirm(&self, context: &SealContext<'_>, now: Timestamp) {
         if let Some(entry) = self.contents.lock().entries.get_mut(&self.tag(context)) {
-            entry.confirmed = now.as_microsecond();
+            entry.confirmed = now;
         }
     }
 
@@ -267,7 +263,7 @@ impl Cache {
         let file = keeps.then(|| {
             // Vault may have confirmed an entry after `now` was read.
             let confirmed = entries.iter().map(|entry| entry.confirmed);
-            let last_used = confirmed.fold(now.as_microsecond(), i64::max);
+            let last_used = confirmed.fold(now, Ord::max);
             format::encode(&self.key, &Body { last_used, entries })
         });
         let folder = self.folder.clone();
@@ -339,8 +335,8 @@ impl Cache {
     }
 
     fn is_too_old(&self, entry: &Entry, now: Timestamp) -> bool {
-        let outage = i64::try_from(self.outage.as_micros()).unwrap_or(i64::MAX);
-        now.as_microsecond().saturating_sub(entry.confirmed) >= outage
+        let outage = SignedDuration::try_from(self.outage).unwrap_or(SignedDuration::MAX);
+        now.duration_since(entry.confirmed) >= outage
     }
 
     fn refresh(&self) -> Duration {

@@ -137,7 +137,7 @@ async fn does_not_unwrap(service: &dyn KeyService, wrapping: &Wrapping<'_>, wrap
     }
 }
 
-const HERE: Wrapping<'_> = Wrapping {
+pub(super) const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
     workspace: "acme",
     key: "wk_1",

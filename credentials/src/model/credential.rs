@@ -145,14 +145,14 @@ impl Credential {
     }
 }
 
-/// Whether using a credential costs money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    /// The provider's real service.
-    Live,
-    /// A sandbox, or a key for tests.
-    Sandbox,
+named! {
+    /// Whether using a credential costs money.
+    pub enum Environment {
+        /// The provider's real service.
+        Live = "live",
+        /// A sandbox, or a key for tests.
+        Sandbox = "sandbox",
+    }
 }
 
 impl Environment {
@@ -167,29 +167,17 @@ impl Environment {
 }
 
 named! {
-    Environment: Live = "live", Sandbox = "sandbox",
-}
-
-/// Whether a credential can be used now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// In use.
-    Active,
-    /// In use, and within the threshold before its expiry.
-    Expiring,
-    /// Its expiry has passed.
-    Expired,
-    /// Revoked, which is final.
-    Revoked,
-}
-
-named! {
-    Status:
-    Active = "active",
-    Expiring = "expiring",
-    Expired = "expired",
-    Revoked = "revoked",
+    /// Whether a credential can be used now.
+    pub enum Status {
+        /// In use.
+        Active = "active",
+        /// In use, and within the threshold before its expiry.
+        Expiring = "expiring",
+        /// Its expiry has passed.
+        Expired = "expired",
+        /// Revoked, which is final.
+        Revoked = "revoked",
+    }
 }
 
 /// One version of a credential's secret.

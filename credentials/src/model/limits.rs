@@ -38,16 +38,16 @@ pub struct Usage {
     pub state: UsageState,
 }
 
-/// How near the nearest limit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UsageState {
-    /// Below 80 % of each limit.
-    Ok,
-    /// At 80 % of a limit or more.
-    Warning,
-    /// At a limit: requests are refused until 00:00 UTC.
-    Exhausted,
+named! {
+    /// How near the nearest limit is.
+    pub enum UsageState {
+        /// Below 80 % of each limit.
+        Ok = "ok",
+        /// At 80 % of a limit or more.
+        Warning = "warning",
+        /// At a limit: requests are refused until 00:00 UTC.
+        Exhausted = "exhausted",
+    }
 }
 
 /// The limit that a request was refused for.
@@ -80,10 +80,6 @@ impl Limits {
             tokens_per_day: change.tokens_per_day.unwrap_or(self.tokens_per_day),
         }
     }
-}
-
-named! {
-    UsageState: Ok = "ok", Warning = "warning", Exhausted = "exhausted",
 }
 
 impl UsageState {

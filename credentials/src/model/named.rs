@@ -1,8 +1,20 @@
 //! Names of the values of an enum.
 
-/// Gives an enum `as_str`, a `Display` with the same name, and `ALL`.
+/// Defines an enum whose values have names, the same in JSON, in `as_str` and in its `Display`, and
+/// gives it `ALL`.
 macro_rules! named {
-    ($name:ident: $($value:ident = $text:literal),+ $(,)?) => {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident { $($(#[$doc:meta])* $value:ident = $text:literal,)+ }
+    ) => {
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize,
+        )]
+        $(#[$meta])*
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $text)] $value,)+
+        }
+
         impl $name {
             /// All values, in the order that tables use.
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];

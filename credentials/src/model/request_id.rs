@@ -1,8 +1,11 @@
 //! The id of a request: in the response, the log, the run record and the audit log.
 
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io::Write,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// `req_` and 24 hex digits. A random prefix makes it unique across processes, a counter within
@@ -27,11 +30,9 @@ impl RequestId {
     /// process counts further.
     fn of(process: u64, count: u64) -> Self {
         let mut text = [0; LENGTH];
-        let (prefix, digits) = text.split_at_mut(PREFIX.len());
-        prefix.copy_from_slice(PREFIX);
-        let (high, low) = digits.split_at_mut(DIGITS / 2);
-        write_hex(process, high);
-        write_hex(count, low);
+        let [process, count] = [process, count].map(|number| number & ((1 << 48) - 1));
+        // Never an error: the text has this length.
+        let _ = write!(&mut text[..], "req_{process:012x}{count:012x}");
         Self(text)
     }
 
@@ -41,17 +42,7 @@ impl RequestId {
     }
 }
 
-/// Writes the lowest hex digits of `number`, as many as fit.
-fn write_hex(mut number: u64, digits: &mut [u8]) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number % 16) as usize];
-        number /= 16;
-    }
-}
-
-const PREFIX: &[u8] = b"req_";
-const DIGITS: usize = 24;
-const LENGTH: usize = PREFIX.len() + DIGITS;
+const LENGTH: usize = "req_".len() + 24;
 
 #[cfg(test)]
 mod tests {

@@ -6,27 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Label, WorkspaceId, named};
 
-/// Why a provider rejects a secret. One of our own words: nothing that the provider wrote is
-/// repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectionCause {
-    /// The provider does not know the key, or no longer.
-    WrongKey,
-    /// The key's account was closed.
-    Revoked,
-    /// The account has no funds, or no plan.
-    NoFunds,
-    /// A spending limit that the account's owner set has been reached.
-    Quota,
-}
-
 named! {
-    RejectionCause:
-    WrongKey = "wrong_key",
-    Revoked = "revoked",
-    NoFunds = "no_funds",
-    Quota = "quota",
+    /// Why a provider rejects a secret. One of our own words: nothing that the provider wrote is
+    /// repeated.
+    pub enum RejectionCause {
+        /// The provider does not know the key, or no longer.
+        WrongKey = "wrong_key",
+        /// The key's account was closed.
+        Revoked = "revoked",
+        /// The account has no funds, or no plan.
+        NoFunds = "no_funds",
+        /// A spending limit that the account's owner set has been reached.
+        Quota = "quota",
+    }
 }
 
 /// Rejections of the secret in use, in traffic. Ended by the first success, and by a rotation.
@@ -40,18 +32,14 @@ pub struct Rejection {
     pub cause: RejectionCause,
 }
 
-/// Whether a provider accepts a credential in traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TrafficState {
-    /// Nothing to the contrary is known.
-    Ok,
-    /// The provider rejected the secret in use, and has accepted no request with it since.
-    Rejected,
-}
-
 named! {
-    TrafficState: Ok = "ok", Rejected = "rejected",
+    /// Whether a provider accepts a credential in traffic.
+    pub enum TrafficState {
+        /// Nothing to the contrary is known.
+        Ok = "ok",
+        /// The provider rejected the secret in use, and has accepted no request with it since.
+        Rejected = "rejected",
+    }
 }
 
 /// A credential that its provider rejects in traffic.

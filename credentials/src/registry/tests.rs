@@ -235,19 +235,19 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn catalogue() -> Arc<Catalogue> {
+pub(crate) fn catalogue() -> Arc<Catalogue> {
     static BUILTIN: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::builtin()));
     BUILTIN.clone()
 }
 
-fn act() -> ActorContext {
+pub(crate) fn act() -> ActorContext {
     ActorContext {
         actor: "tester".parse::<ActorId>().unwrap(),
         request_id: "req_1".to_owned(),
     }
 }
 
-fn workspace(id: &str) -> NewWorkspace {
+pub(crate) fn workspace(id: &str) -> NewWorkspace {
     NewWorkspace {
         id: id.parse().unwrap(),
         name: format!("The {id} workspace").parse().unwrap(),

@@ -93,7 +93,7 @@ struct CredentialUse<'a> {
 struct Row<'a> {
     /// Index into the block's uses.
     of: usize,
-    #[serde(with = "microseconds")]
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
     at: Timestamp,
     request_id: &'a str,
     kind: RunKind,
@@ -230,25 +230,6 @@ fn stored((about, row): (Use<'_>, Row<'_>)) -> StoredRun {
         tokens: row.tokens,
         run_id: row.run_id.map(Into::into),
         tag: row.tag.map(Into::into),
-    }
-}
-
-/// Serializes a time as microseconds since 1970.
-mod microseconds {
-    use jiff::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(
-        at: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(at.as_microsecond())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
-        Timestamp::from_microsecond(i64::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

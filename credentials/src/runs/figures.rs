@@ -8,29 +8,28 @@ use std::{
 
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_store::StorageError;
-use serde::Deserialize;
 
 use super::{Outcome, RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens, sum_reported};
 use crate::model::{Environment, named};
 
-/// What runs are grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dimension {
-    /// The workspace.
-    Workspace,
-    /// The provider.
-    Provider,
-    /// The credential.
-    Credential,
-    /// The environment of the credential.
-    Environment,
-    /// The tag that the runner sent.
-    Tag,
-    /// What the request was made for.
-    Kind,
-    /// The day in UTC on which the request was received.
-    Day,
+named! {
+    /// What runs are grouped by.
+    pub enum Dimension {
+        /// The workspace.
+        Workspace = "workspace",
+        /// The provider.
+        Provider = "provider",
+        /// The credential.
+        Credential = "credential",
+        /// The environment of the credential.
+        Environment = "environment",
+        /// The tag that the runner sent.
+        Tag = "tag",
+        /// What the request was made for.
+        Kind = "kind",
+        /// The day in UTC on which the request was received.
+        Day = "day",
+    }
 }
 
 /// The values that all runs of a group share; `None` for what they are not grouped by, and for runs
@@ -258,17 +257,6 @@ impl Percentiles {
             p99_us: rank(99)?,
         })
     }
-}
-
-named! {
-    Dimension:
-    Workspace = "workspace",
-    Provider = "provider",
-    Credential = "credential",
-    Environment = "environment",
-    Tag = "tag",
-    Kind = "kind",
-    Day = "day",
 }
 
 /// Groups whose figures are added up.

@@ -2,29 +2,30 @@
 
 use crate::model::named;
 
-/// How a forwarded request ended: of its run record, the metrics and the log. A refused request has
-/// the refusal's code instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The whole response was relayed, with a status below 400.
-    Ok,
-    /// The whole response was relayed, with a 4xx status other than 429.
-    ClientError,
-    /// The whole response was relayed, with status 429: the provider limits the account, and the
-    /// request itself may be right (RFC 6585, section 4).
-    RateLimited,
-    /// The whole response was relayed, with a 5xx status.
-    ServerError,
-    /// The upstream did not respond.
-    Unanswered,
-    /// The upstream aborted its response, or sent nothing for `stream_idle`.
-    UpstreamAborted,
-    /// Its credential was revoked with `cut`, which also ends requests in flight.
-    Revoked,
-    /// The drain deadline passed while the request was in flight.
-    CutByDrain,
-    /// The client disconnected.
-    ClientClosed,
+named! {
+    /// How a forwarded request ended: of its run record, the metrics and the log. A refused request has
+    /// the refusal's code instead.
+    pub enum Outcome {
+        /// The whole response was relayed, with a status below 400.
+        Ok = "ok",
+        /// The whole response was relayed, with a 4xx status other than 429.
+        ClientError = "client_error",
+        /// The whole response was relayed, with status 429: the provider limits the account, and the
+        /// request itself may be right (RFC 6585, section 4).
+        RateLimited = "rate_limited",
+        /// The whole response was relayed, with a 5xx status.
+        ServerError = "server_error",
+        /// The upstream did not respond.
+        Unanswered = "unanswered",
+        /// The upstream aborted its response, or sent nothing for `stream_idle`.
+        UpstreamAborted = "upstream_aborted",
+        /// Its credential was revoked with `cut`, which also ends requests in flight.
+        Revoked = "revoked",
+        /// The drain deadline passed while the request was in flight.
+        CutByDrain = "cut_by_drain",
+        /// The client disconnected.
+        ClientClosed = "client_closed",
+    }
 }
 
 impl Outcome {
@@ -37,17 +38,4 @@ impl Outcome {
             _ => Self::Ok,
         }
     }
-}
-
-named! {
-    Outcome:
-    Ok = "ok",
-    ClientError = "client_error",
-    RateLimited = "rate_limited",
-    ServerError = "server_error",
-    Unanswered = "unanswered",
-    UpstreamAborted = "upstream_aborted",
-    Revoked = "revoked",
-    CutByDrain = "cut_by_drain",
-    ClientClosed = "client_closed",
 }

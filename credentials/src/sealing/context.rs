@@ -63,59 +63,56 @@ impl SealContext<'_> {
     /// one has a constant where the other has an id that cannot equal it.
     pub(crate) fn associated_data(&self, installation: &str) -> Vec<u8> {
         let head: [&[u8]; 3] = [&[FORMAT], ALGORITHM.as_bytes(), installation.as_bytes()];
-        match self {
+        let own: &[&[u8]] = match self {
             Self::Secret {
                 workspace,
                 credential,
                 version,
                 provider,
                 endpoint,
-            } => fields(head.into_iter().chain([
+            } => &[
                 workspace.as_str().as_bytes(),
                 credential.as_str().as_bytes(),
                 &version.to_be_bytes(),
                 provider.as_bytes(),
                 endpoint.as_bytes(),
-            ])),
+            ],
             Self::SecretMetadata {
                 workspace,
                 credential,
                 version,
-            } => fields(head.into_iter().chain([
+            } => &[
                 workspace.as_str().as_bytes(),
                 credential.as_str().as_bytes(),
                 &version.to_be_bytes(),
                 b"trace",
-            ])),
-            Self::Document { key } => fields(
-                head.into_iter()
-                    .chain([b"document".as_slice(), key.as_bytes()]),
-            ),
-            Self::CredentialId { workspace, actor } => fields(head.into_iter().chain([
+            ],
+            Self::Document { key } => &[b"document".as_slice(), key.as_bytes()],
+            Self::CredentialId { workspace, actor } => &[
                 b"credential id".as_slice(),
                 workspace.as_str().as_bytes(),
                 actor.as_str().as_bytes(),
                 b"",
-            ])),
+            ],
             // A master key belongs to no installation; the key that it wraps does.
             Self::WrappedKey {
                 installation,
                 workspace,
                 key,
                 signer,
-            } => fields(head.into_iter().chain([
+            } => &[
                 installation.as_bytes(),
                 workspace.as_bytes(),
                 key.as_bytes(),
                 b"wrapped key",
                 signer.as_bytes(),
                 b"",
-            ])),
-            Self::RecordDetail { workspace, record } => fields(head.into_iter().chain([
+            ],
+            Self::RecordDetail { workspace, record } => &[
                 workspace.as_str().as_bytes(),
                 &record.to_be_bytes(),
                 b"record detail",
-            ])),
+            ],
             Self::CachedSecret {
                 address,
                 namespace,
@@ -124,24 +121,18 @@ impl SealContext<'_> {
                 field,
                 pinned,
                 credential,
-            } => {
-                let pinned = pinned.map(u64::to_be_bytes);
-                let pinned: &[u8] = match &pinned {
-                    Some(version) => version,
-                    None => &[],
-                };
-                fields(head.into_iter().chain([
-                    b"cached secret".as_slice(),
-                    address.as_bytes(),
-                    namespace.as_bytes(),
-                    mount.as_bytes(),
-                    path.as_bytes(),
-                    field.as_bytes(),
-                    pinned,
-                    credential.as_str().as_bytes(),
-                ]))
-            }
-        }
+            } => &[
+                b"cached secret".as_slice(),
+                address.as_bytes(),
+                namespace.as_bytes(),
+                mount.as_bytes(),
+                path.as_bytes(),
+                field.as_bytes(),
+                &pinned.map_or_else(Vec::new, |version| version.to_be_bytes().to_vec()),
+                credential.as_str().as_bytes(),
+            ],
+        };
+        fields(head.into_iter().chain(own.iter().copied()))
     }
 }
 

@@ -12,16 +12,17 @@ use tokio::{
 use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult},
-    plan::{Subject, series_note},
+    outcome::{Class, SmokeResult},
+    plan::Subject,
     series::{Begin, Series},
-    spend::{Cap, Caps, Spend},
+    spend::Cap,
 };
 use crate::{
     live_check::Finding,
     model::{Credential, Refusal, Status, WorkspaceId},
     resolver::{CredentialQuery, Grant},
     runs::sum_reported,
+    spend::DayTotals,
 };
 
 impl Smoke {
@@ -90,24 +91,24 @@ impl Smoke {
         let Some(version) = self.registry.in_use(&credential) else {
             return Ok(());
         };
-        let note = series_note(&credential);
         let now = self.registry.clock.now();
         let begin = |series: &mut Series| (series.begin(run, &version, now), series.clone());
+        let note = self.series_note(subject);
         match self.notes.update(&note, begin).await? {
             (Begin::Go, _) => {}
             (Begin::Done, _) => return Ok(()),
             (Begin::Interrupted, series) => {
                 if let Some(result) = series.last() {
-                    self.announce(subject, result, &series);
+                    self.count(subject, result, &series);
+                    announce(&credential, result, &series);
                 }
                 return Ok(());
             }
         }
-        let (outcome, attempts) = self.attempt(&credential).await?;
-        let result = outcome.at(self.registry.clock.now(), Some(&run.id), attempts);
-        let (is_new, series) = self.record(&note, &result).await?;
+        let result = self.attempt(&credential).await?.of_run(run);
+        let (is_new, series) = self.record(subject, &result).await?;
         if is_new {
-            self.announce(subject, &result, &series);
+            announce(&credential, &result, &series);
         }
         Ok(())
     }
@@ -117,42 +118,38 @@ impl Smoke {
         if run.trigger == Trigger::Change {
             return Ok(());
         }
-        let missing = Outcome::missing(&self.settings.usage_tag);
-        let result = missing.at(self.registry.clock.now(), Some(&run.id), 0);
-        let Subject {
-            workspace,
-            provider,
-            ..
-        } = subject;
-        let detail = result.detail.clone();
-        self.record_in_slot(workspace, provider, result).await?;
-        tracing::warn!(%workspace, %provider, %detail, "a smoke check failed");
+        let now = self.registry.clock.now();
+        let result = SmokeResult::missing(&self.settings.usage_tag, now).of_run(run);
+        self.record(subject, &result).await?;
+        let (workspace, provider) = (&subject.workspace, &subject.provider);
+        tracing::warn!(%workspace, %provider, detail = %result.detail, "a smoke check failed");
         Ok(())
     }
 
-    /// Returns what came of it, and how many requests were sent.
-    async fn attempt(&self, credential: &Credential) -> Result<(Outcome, u8), StorageError> {
+    async fn attempt(&self, credential: &Credential) -> Result<SmokeResult, StorageError> {
+        let now = self.registry.clock.now();
         let grant = match self.grant(credential) {
             Ok(grant) => grant,
-            Err(refusal) => return Ok((Outcome::refused(refusal), 0)),
+            Err(refusal) => return Ok(SmokeResult::refused(refusal, now)),
         };
         let first = match self.send(&grant).await? {
-            Ok(outcome) => outcome,
-            Err(cap) => return Ok((Outcome::capped(cap), 0)),
+            Ok(result) => result,
+            Err(cap) => return Ok(SmokeResult::capped(cap, now)),
         };
-        if !first.may_retry || self.settings.retry == Duration::ZERO {
-            return Ok((first, 1));
+        if !first.may_retry() || self.settings.retry == Duration::ZERO {
+            return Ok(first);
         }
         sleep(self.settings.retry).await;
         match self.send(&grant).await {
-            Ok(Ok(mut second)) => {
-                second.tokens = sum_reported(first.tokens, second.tokens);
-                Ok((second, 2))
-            }
-            Ok(Err(_cap)) => Ok((first, 1)),
+            Ok(Ok(second)) => Ok(SmokeResult {
+                tokens: sum_reported(first.tokens, second.tokens),
+                attempts: 2,
+                ..second
+            }),
+            Ok(Err(_cap)) => Ok(first),
             Err(error) => {
                 tracing::warn!(%error, "a smoke check was not sent again");
-                Ok((first, 1))
+                Ok(first)
             }
         }
     }
@@ -181,10 +178,10 @@ impl Smoke {
     }
 
     /// Sends one request, after it was counted on disk.
-    async fn send(&self, grant: &Grant) -> Result<Result<Outcome, Cap>, StorageError> {
+    async fn send(&self, grant: &Grant) -> Result<Result<SmokeResult, Cap>, StorageError> {
         let (workspace, reserved) = (grant.workspace(), self.reserved_tokens(grant));
         let sent = self.registry.clock.now();
-        let reserve = |spend: &mut Spend| spend.reserve(sent, reserved, self.caps());
+        let reserve = |spend: &mut DayTotals| spend.reserve(sent, reserved, &self.settings);
         let counted = self.notes.update(&spend_note(workspace), reserve).await?;
         if let Err(cap) = counted {
             return Ok(Err(cap));
@@ -193,16 +190,16 @@ impl Smoke {
         let started = Instant::now();
         let finding = Finding::of(grant, self.live_check.clone()).await;
         let latency = started.elapsed();
-        let outcome = Outcome {
+        let result = SmokeResult {
             latency_ms: u64::try_from(latency.as_millis()).ok(),
-            ..Outcome::from(finding)
+            ..SmokeResult::of(finding, self.registry.clock.now())
         };
-        let used = outcome.tokens;
-        let settle = |spend: &mut Spend| spend.settle(sent, reserved, used);
+        let used = result.tokens;
+        let settle = |spend: &mut DayTotals| spend.settle(sent, reserved, used);
         if let Err(error) = self.notes.update(&spend_note(workspace), settle).await {
             tracing::warn!(%error, %workspace, "what a smoke check used counts as what was set aside for it");
         }
-        Ok(Ok(outcome))
+        Ok(Ok(result))
     }
 
     /// The tokens that a check may use: none, unless its request has a prompt.
@@ -218,41 +215,26 @@ impl Smoke {
         });
         if has_prompt { PROMPT_TOKENS } else { 0 }
     }
+}
 
-    pub(super) fn caps(&self) -> Caps {
-        Caps {
-            requests: self.settings.requests_per_day,
-            tokens: self.settings.tokens_per_day,
-        }
-    }
-
-    fn announce(&self, subject: &Subject, result: &SmokeResult, series: &Series) {
-        let Subject {
-            workspace,
-            provider,
-            credential,
-        } = subject;
-        let Some(credential) = credential else {
-            return;
-        };
-        self.count(workspace, provider, Some(&credential.id), result, series);
-        let verdict = result.verdict.as_str();
-        let (status, latency_ms) = (result.status, result.latency_ms);
-        match result.verdict.class() {
-            Class::Passed => tracing::info!(
-                %workspace, %provider, credential = %credential.id, verdict, status, latency_ms,
-                "a smoke check passed"
-            ),
-            Class::Failed => tracing::warn!(
-                %workspace, %provider, credential = %credential.id, verdict, status, latency_ms,
-                consecutive = series.consecutive_failures(),
-                "a smoke check failed"
-            ),
-            Class::Skipped => tracing::warn!(
-                %workspace, %provider, credential = %credential.id, verdict,
-                "a smoke check has no result"
-            ),
-        }
+fn announce(credential: &Credential, result: &SmokeResult, series: &Series) {
+    let (workspace, provider, id) = (&credential.workspace, &credential.provider, &credential.id);
+    let verdict = result.verdict.as_str();
+    let (status, latency_ms) = (result.status, result.latency_ms);
+    match result.verdict.class() {
+        Class::Passed => tracing::info!(
+            %workspace, %provider, credential = %id, verdict, status, latency_ms,
+            "a smoke check passed"
+        ),
+        Class::Failed => tracing::warn!(
+            %workspace, %provider, credential = %id, verdict, status, latency_ms,
+            consecutive = series.consecutive_failures,
+            "a smoke check failed"
+        ),
+        Class::Skipped => tracing::warn!(
+            %workspace, %provider, credential = %id, verdict,
+            "a smoke check has no result"
+        ),
     }
 }
 

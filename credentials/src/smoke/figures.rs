@@ -6,7 +6,12 @@ use jiff::Timestamp;
 use keyside_config::ProviderId;
 use keyside_store::StorageError;
 
-use super::{Smoke, outcome::Class, plan::Selection, series::Series};
+use super::{
+    Smoke,
+    outcome::Class,
+    plan::{Selection, Subject},
+    series::Series,
+};
 use crate::model::{CredentialId, Scope, WorkspaceId};
 
 /// The figures of one provider, over all workspaces.
@@ -51,8 +56,8 @@ impl Standing {
     fn of(provider: ProviderId, series: &Series) -> Self {
         Self {
             provider,
-            consecutive_failures: series.consecutive_failures(),
-            last_success_at: series.last_success_at(),
+            consecutive_failures: series.consecutive_failures,
+            last_success_at: series.last_success_at,
             at: series.last().map(|last| last.at),
         }
     }
@@ -60,22 +65,16 @@ impl Standing {
 
 impl Board {
     /// Counts a result of a key, or of a provider without one.
-    pub(super) fn count(
-        &mut self,
-        workspace: &WorkspaceId,
-        provider: &ProviderId,
-        credential: Option<&CredentialId>,
-        class: Class,
-        series: &Series,
-    ) {
+    pub(super) fn count(&mut self, subject: &Subject, class: Class, series: &Series) {
+        let provider = &subject.provider;
         let counts = self.counts.entry(provider.clone()).or_default();
         counts.runs += u64::from(class != Class::Skipped);
         counts.failures += u64::from(class == Class::Failed);
         let standing = Standing::of(provider.clone(), series);
-        match credential {
-            Some(id) => self.credentials.insert(id.clone(), standing),
+        match &subject.credential {
+            Some(key) => self.credentials.insert(key.id.clone(), standing),
             None => {
-                let slot = (workspace.clone(), provider.clone());
+                let slot = (subject.workspace.clone(), provider.clone());
                 self.slots.insert(slot, standing)
             }
         };

@@ -4,36 +4,36 @@ use jiff::Timestamp;
 use keyside_config::{Cause, Verification};
 use serde::{Deserialize, Serialize};
 
-use super::spend::Cap;
+use super::{ledger::Run, spend::Cap};
 use crate::{
     live_check::Finding,
     model::{Refusal, named},
     runs::Tokens,
 };
 
-/// What came of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// The provider accepts the key.
-    Accepted,
-    /// The provider knows the key, but restricts it.
-    Limited,
-    /// The provider refuses the key.
-    Rejected,
-    /// The provider could not be reached, or has a failure.
-    Unreachable,
-    /// The provider responded, and the response says nothing about the key.
-    Inconclusive,
-    /// Keyside does not use the key: it has expired, is damaged, or cannot be read.
-    Unusable,
-    /// A key is expected, and none has the tag.
-    Missing,
-    /// Nothing was sent, because the day's requests or tokens are used up: those of smoke runs, of
-    /// the key, or of its workspace.
-    Capped,
-    /// Keyside ended after the request was noted, so its result is unknown.
-    Interrupted,
+named! {
+    /// What came of a check.
+    pub enum Verdict {
+        /// The provider accepts the key.
+        Accepted = "accepted",
+        /// The provider knows the key, but restricts it.
+        Limited = "limited",
+        /// The provider refuses the key.
+        Rejected = "rejected",
+        /// The provider could not be reached, or has a failure.
+        Unreachable = "unreachable",
+        /// The provider responded, and the response says nothing about the key.
+        Inconclusive = "inconclusive",
+        /// Keyside does not use the key: it has expired, is damaged, or cannot be read.
+        Unusable = "unusable",
+        /// A key is expected, and none has the tag.
+        Missing = "missing",
+        /// Nothing was sent, because the day's requests or tokens are used up: those of smoke runs, of
+        /// the key, or of its workspace.
+        Capped = "capped",
+        /// Keyside ended after the request was noted, so its result is unknown.
+        Interrupted = "interrupted",
+    }
 }
 
 /// What a verdict means for a run.
@@ -92,128 +92,6 @@ impl Verdict {
     }
 }
 
-named! {
-    Verdict:
-    Accepted = "accepted",
-    Limited = "limited",
-    Rejected = "rejected",
-    Unreachable = "unreachable",
-    Inconclusive = "inconclusive",
-    Unusable = "unusable",
-    Missing = "missing",
-    Capped = "capped",
-    Interrupted = "interrupted",
-}
-
-/// What came of the attempts to check a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// The verdict.
-    pub(super) verdict: Verdict,
-    /// Why the provider does not accept the key without reservation, if it is known.
-    pub(super) cause: Option<Cause>,
-    /// The HTTP status of the response, if there was one.
-    pub(super) status: Option<u16>,
-    /// How long the provider took, in milliseconds, including connecting.
-    pub(super) latency_ms: Option<u64>,
-    /// Input and output tokens that the provider counted; `None` if it said nothing.
-    pub(super) tokens: Option<u64>,
-    /// For people; never text of the provider.
-    pub(super) detail: String,
-    /// Whether a second attempt may end differently.
-    pub(super) may_retry: bool,
-}
-
-impl From<Finding> for Outcome {
-    /// The only place that knows the form of a finding.
-    fn from(finding: Finding) -> Self {
-        let verdict = match finding.verification {
-            Verification::Accepted => Verdict::Accepted,
-            Verification::Limited => Verdict::Limited,
-            Verification::Rejected => Verdict::Rejected,
-            Verification::Unreachable => Verdict::Unreachable,
-            Verification::Inconclusive => Verdict::Inconclusive,
-        };
-        let detail = match finding.cause {
-            Some(cause) => format!("{finding}: {}", cause.meaning()),
-            None => finding.to_string(),
-        };
-        // A provider that also answers 429 when there are no funds has another cause then.
-        let is_busy = finding.cause == Some(Cause::RateLimited);
-        Self {
-            cause: finding.cause,
-            status: finding.status,
-            tokens: finding.tokens.and_then(Tokens::total),
-            may_retry: verdict == Verdict::Unreachable || is_busy,
-            ..Self::unsent(verdict, detail)
-        }
-    }
-}
-
-impl Outcome {
-    /// Keyside itself refuses to use the key.
-    pub(super) fn refused(refusal: Refusal) -> Self {
-        // The key may be sound.
-        if let Refusal::BudgetExhausted(_) = refusal {
-            let detail = "not sent, today's limit of the key or its workspace is used up";
-            return Self::unsent(Verdict::Capped, detail.to_owned());
-        }
-        let code = refusal.code();
-        Self::unsent(Verdict::Unusable, format!("not used, {refusal} ({code})"))
-    }
-
-    pub(super) fn missing(usage_tag: &str) -> Self {
-        let detail = format!("a key with the usage tag {usage_tag} is expected, and there is none");
-        Self::unsent(Verdict::Missing, detail)
-    }
-
-    pub(super) fn capped(cap: Cap) -> Self {
-        Self::unsent(Verdict::Capped, format!("not sent, {cap}"))
-    }
-
-    pub(super) fn interrupted() -> Self {
-        let detail = "sent or about to be sent when Keyside ended, so the result is unknown";
-        Self::unsent(Verdict::Interrupted, detail.to_owned())
-    }
-
-    pub(super) fn posted(verdict: Verdict, status: Option<u16>) -> Self {
-        let name = verdict.as_str();
-        let detail = match status {
-            Some(status) => format!("posted: {name}, the provider responded with {status}"),
-            None => format!("posted: {name}"),
-        };
-        Self::unsent(verdict, detail)
-    }
-
-    fn unsent(verdict: Verdict, detail: String) -> Self {
-        Self {
-            verdict,
-            cause: None,
-            status: None,
-            latency_ms: None,
-            tokens: None,
-            detail,
-            may_retry: false,
-        }
-    }
-
-    /// The result to keep, of a run or of something else.
-    pub(super) fn at(self, at: Timestamp, run: Option<&str>, attempts: u8) -> SmokeResult {
-        SmokeResult {
-            run: run.map(str::to_owned),
-            at,
-            verdict: self.verdict,
-            cause: self.cause,
-            status: self.status,
-            latency_ms: self.latency_ms,
-            tokens: self.tokens,
-            // Our own words are shorter; a note has no room for more.
-            detail: self.detail.chars().take(MAX_DETAIL).collect(),
-            attempts,
-        }
-    }
-}
-
 /// What is kept of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmokeResult {
@@ -236,6 +114,100 @@ pub struct SmokeResult {
     pub detail: String,
     /// Requests that were sent, or 0.
     pub attempts: u8,
+}
+
+impl SmokeResult {
+    /// Of one request. The only place that knows the form of a finding.
+    pub(super) fn of(finding: Finding, at: Timestamp) -> Self {
+        let verdict = match finding.verification {
+            Verification::Accepted => Verdict::Accepted,
+            Verification::Limited => Verdict::Limited,
+            Verification::Rejected => Verdict::Rejected,
+            Verification::Unreachable => Verdict::Unreachable,
+            Verification::Inconclusive => Verdict::Inconclusive,
+        };
+        let detail = match finding.cause {
+            Some(cause) => format!("{finding}: {}", cause.meaning()),
+            None => finding.to_string(),
+        };
+        Self {
+            cause: finding.cause,
+            status: finding.status,
+            tokens: finding.tokens.and_then(Tokens::total),
+            attempts: 1,
+            ..Self::unsent(verdict, &detail, at)
+        }
+    }
+
+    /// Keyside itself refuses to use the key.
+    pub(super) fn refused(refusal: Refusal, at: Timestamp) -> Self {
+        // The key may be sound.
+        if let Refusal::BudgetExhausted(_) = refusal {
+            let detail = "not sent, today's limit of the key or its workspace is used up";
+            return Self::unsent(Verdict::Capped, detail, at);
+        }
+        let detail = format!("not used, {refusal} ({})", refusal.code());
+        Self::unsent(Verdict::Unusable, &detail, at)
+    }
+
+    pub(super) fn missing(usage_tag: &str, at: Timestamp) -> Self {
+        let detail = format!("a key with the usage tag {usage_tag} is expected, and there is none");
+        Self::unsent(Verdict::Missing, &detail, at)
+    }
+
+    pub(super) fn capped(cap: Cap, at: Timestamp) -> Self {
+        Self::unsent(Verdict::Capped, &format!("not sent, {cap}"), at)
+    }
+
+    pub(super) fn interrupted(at: Timestamp) -> Self {
+        let detail = "sent or about to be sent when Keyside ended, so the result is unknown";
+        Self {
+            attempts: 1,
+            ..Self::unsent(Verdict::Interrupted, detail, at)
+        }
+    }
+
+    pub(super) fn posted(verdict: Verdict, status: Option<u16>, at: Timestamp) -> Self {
+        let name = verdict.as_str();
+        let detail = match status {
+            Some(status) => format!("posted: {name}, the provider responded with {status}"),
+            None => format!("posted: {name}"),
+        };
+        Self {
+            status,
+            attempts: 1,
+            ..Self::unsent(verdict, &detail, at)
+        }
+    }
+
+    fn unsent(verdict: Verdict, detail: &str, at: Timestamp) -> Self {
+        Self {
+            run: None,
+            at,
+            verdict,
+            cause: None,
+            status: None,
+            latency_ms: None,
+            tokens: None,
+            // Our own words are shorter; a note has no room for more.
+            detail: detail.chars().take(MAX_DETAIL).collect(),
+            attempts: 0,
+        }
+    }
+
+    pub(super) fn of_run(self, run: &Run) -> Self {
+        Self {
+            run: Some(run.id.clone()),
+            ..self
+        }
+    }
+
+    /// Whether a second attempt may end differently.
+    pub(super) fn may_retry(&self) -> bool {
+        // A provider that also answers 429 when there are no funds has another cause then.
+        let is_busy = self.cause == Some(Cause::RateLimited);
+        self.verdict == Verdict::Unreachable || is_busy
+    }
 }
 
 /// Characters of the text of a result.

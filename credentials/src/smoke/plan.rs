@@ -6,10 +6,7 @@ use keyside_config::ProviderId;
 use serde::{Deserialize, Serialize};
 
 use super::Smoke;
-use crate::{
-    model::{Credential, Scope, WorkspaceId},
-    notes::Kind,
-};
+use crate::model::{Credential, Scope, WorkspaceId};
 
 /// Narrows a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +103,4 @@ impl Smoke {
             }
         }
     }
-}
-
-pub(super) fn series_note(credential: &Credential) -> String {
-    Kind::SmokeSeries.name(&credential.workspace, &credential.id)
 }

@@ -1,7 +1,7 @@
 //! What is shown of runs, results and spend.
 
 use jiff::Timestamp;
-use keyside_config::{EnvironmentPin, ProviderId};
+use keyside_config::ProviderId;
 use keyside_store::StorageError;
 
 use super::{
@@ -9,11 +9,13 @@ use super::{
     execute::spend_note,
     ledger::{Ledger, Run, Trigger},
     outcome::SmokeResult,
-    plan::{Selection, Subject, series_note},
+    plan::{Selection, Subject},
     series::Series,
-    spend::Spend,
 };
-use crate::model::{CredentialId, Environment, Label, Scope, WorkspaceId};
+use crate::{
+    model::{CredentialId, Environment, Label, Scope, WorkspaceId},
+    spend::DayTotals,
+};
 
 /// A run with its results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,18 +63,8 @@ pub struct Budget {
 /// All keys that are checked, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {
-    /// The cron expression, in UTC; `None` for no schedule.
-    pub schedule: Option<String>,
-    /// When it starts the next run.
+    /// When the schedule starts the next run; `None` without one.
     pub next_at: Option<Timestamp>,
-    /// The usage tag of the keys that are checked.
-    pub usage_tag: String,
-    /// The environments of the keys that are checked.
-    pub environment: EnvironmentPin,
-    /// The cap on requests for each workspace and day.
-    pub requests_per_day: u64,
-    /// The cap on tokens for each workspace and day.
-    pub tokens_per_day: u64,
     /// The latest run.
     pub run: Option<Run>,
     /// One item for each key, then the missing ones, then posted results.
@@ -134,12 +126,7 @@ impl Smoke {
         let schedule = self.settings.schedule.as_ref();
         let next_at = schedule.and_then(|schedule| schedule.next_after(now.as_second()));
         Ok(Overview {
-            schedule: schedule.map(ToString::to_string),
             next_at: next_at.and_then(|second| Timestamp::from_second(second).ok()),
-            usage_tag: self.settings.usage_tag.clone(),
-            environment: self.settings.environment,
-            requests_per_day: self.settings.requests_per_day,
-            tokens_per_day: self.settings.tokens_per_day,
             run,
             budgets: self.budgets(&items, now).await?,
             items,
@@ -184,23 +171,13 @@ impl Smoke {
         Ok(items)
     }
 
-    async fn series(&self, subject: &Subject) -> Result<Series, StorageError> {
-        match &subject.credential {
-            Some(credential) => self.notes.read(&series_note(credential)).await,
-            None => {
-                let note = self.slot_note(&subject.workspace, &subject.provider);
-                self.notes.read(&note).await
-            }
-        }
-    }
-
     async fn budgets(&self, items: &[Item], now: Timestamp) -> Result<Vec<Budget>, StorageError> {
         let mut workspaces: Vec<_> = items.iter().map(|item| &item.workspace).collect();
         workspaces.sort_unstable();
         workspaces.dedup();
         let mut budgets = Vec::with_capacity(workspaces.len());
         for workspace in workspaces {
-            let spend: Spend = self.notes.read(&spend_note(workspace)).await?;
+            let spend: DayTotals = self.notes.read(&spend_note(workspace)).await?;
             let (requests, tokens) = spend.on(now);
             budgets.push(Budget {
                 workspace: workspace.clone(),
@@ -221,8 +198,8 @@ pub(super) fn item(subject: Subject, result: Option<SmokeResult>, series: &Serie
         environment: key.map(|key| key.environment),
         credential: key.map(|key| key.id.clone()),
         result,
-        consecutive_failures: series.consecutive_failures(),
-        last_success_at: series.last_success_at(),
+        consecutive_failures: series.consecutive_failures,
+        last_success_at: series.last_success_at,
         history: series.results(),
     }
 }

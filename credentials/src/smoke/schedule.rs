@@ -12,8 +12,6 @@ use tokio::time::{Instant, timeout};
 use super::{
     LEDGER, Selection, Smoke,
     ledger::{Claim, Ledger, Run, Trigger},
-    plan::series_note,
-    series::Series,
 };
 use crate::snapshot::Snapshot;
 
@@ -112,11 +110,11 @@ impl Smoke {
         watch.is_due = false;
         let mut known = Vec::new();
         for subject in self.plan(&Selection::default()) {
-            let Some(credential) = subject.credential else {
+            let Some(credential) = &subject.credential else {
                 continue;
             };
-            let series: Series = self.notes.read(&series_note(&credential)).await?;
-            let version = self.registry.in_use(&credential);
+            let series = self.series(&subject).await?;
+            let version = self.registry.in_use(credential);
             watch.is_due |= version.is_some_and(|version| series.is_due(&version));
             known.push((credential.id.clone(), subject.provider, series));
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     KEPT,
     ledger::{Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult, Verdict},
+    outcome::{Class, SmokeResult, Verdict},
 };
 use crate::snapshot::SecretInUse;
 
@@ -21,8 +21,8 @@ pub(super) struct Series {
     /// The version of the secret that was checked last.
     version: Option<SecretInUse>,
     results: VecDeque<SmokeResult>,
-    consecutive_failures: u32,
-    last_success_at: Option<Timestamp>,
+    pub(super) consecutive_failures: u32,
+    pub(super) last_success_at: Option<Timestamp>,
 }
 
 /// Whether a run may check a key now.
@@ -44,8 +44,7 @@ impl Series {
             if self.of_run(&run.id).is_some() {
                 return Begin::Done;
             }
-            let unknown = Outcome::interrupted().at(now, Some(&run.id), 1);
-            self.record(unknown);
+            self.record(SmokeResult::interrupted(now).of_run(run));
             return Begin::Interrupted;
         }
         if run.trigger == Trigger::Change && !self.is_due(version) {
@@ -105,13 +104,5 @@ impl Series {
     /// Whether the latest result came from something else than a run.
     pub(super) fn is_posted(&self) -> bool {
         self.last().is_some_and(|last| last.run.is_none())
-    }
-
-    pub(super) fn consecutive_failures(&self) -> u32 {
-        self.consecutive_failures
-    }
-
-    pub(super) fn last_success_at(&self) -> Option<Timestamp> {
-        self.last_success_at
     }
 }

@@ -1,25 +1,9 @@
 //! What smoke runs have spent in a workspace today, and the caps on it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use keyside_config::Smoke;
 
-use crate::spend::Day;
-
-/// Requests and tokens of one workspace on one day.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Spend {
-    day: Day,
-    requests: u64,
-    /// Those that providers reported, and those that are set aside for requests without a report.
-    tokens: u64,
-}
-
-/// The limits of one workspace and day.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caps {
-    pub(super) requests: u64,
-    pub(super) tokens: u64,
-}
+use crate::spend::{Day, DayTotals};
 
 /// The cap that a request would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,14 +14,15 @@ pub(super) enum Cap {
     Tokens,
 }
 
-impl Spend {
+/// Its tokens are those that providers reported, and those set aside for requests without a report.
+impl DayTotals {
     /// Counts a request that may use `tokens`, before it is sent.
-    pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: Caps) -> Result<(), Cap> {
+    pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: &Smoke) -> Result<(), Cap> {
         let (requests, spent) = self.on(now);
-        if requests >= caps.requests {
+        if requests >= caps.requests_per_day {
             return Err(Cap::Requests);
         }
-        if tokens > 0 && spent.saturating_add(tokens) > caps.tokens {
+        if tokens > 0 && spent.saturating_add(tokens) > caps.tokens_per_day {
             return Err(Cap::Tokens);
         }
         *self = Self {

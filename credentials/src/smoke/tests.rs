@@ -23,17 +23,20 @@ use super::{
     execute::spend_note,
     ledger::{Ledger, Run},
     schedule::Watch,
-    spend::Spend,
     *,
 };
 use crate::{
     clock::held::HeldClock,
     kms::{Kms, KmsSource},
     live_check::Finding,
-    model::{ActorContext, Credential, Environment, Scope},
-    registry::{Edit, NewCredential, NewWorkspace, OpenOptions, Rotation},
+    model::{Credential, Environment, Scope},
+    registry::{
+        Edit, NewCredential, OpenOptions, Rotation,
+        tests::{act, workspace},
+    },
     resolver::Grant,
     secret::Secret,
+    spend::DayTotals,
 };
 
 /// 2026-11-29T12:00:00Z.
@@ -129,11 +132,8 @@ impl World {
             clock: clock.clone(),
         };
         let registry = Registry::open(options).await.unwrap();
-        let acme = NewWorkspace {
-            id: acme(),
-            name: "Acme".parse().unwrap(),
-        };
-        registry.create_workspace(&act(), acme).await.unwrap();
+        let created = registry.create_workspace(&act(), workspace("acme")).await;
+        created.unwrap();
         Self {
             registry,
             clock,
@@ -179,13 +179,14 @@ impl Smoke {
         self.notes.update(LEDGER, take).await.unwrap()
     }
 
+    async fn start_all(&self) -> RunReport {
+        let started = self.start(Selection::default(), &Scope::All).await;
+        started.unwrap().unwrap()
+    }
+
     /// Runs all on request, and returns the items.
     async fn run(self: &Arc<Self>) -> Vec<Item> {
-        let started = self
-            .start(Selection::default(), &Scope::All)
-            .await
-            .unwrap()
-            .unwrap();
+        let started = self.start_all().await;
         self.work().await;
         let done = self.report(&started.run.id, &Scope::All).await;
         let done = done.unwrap().unwrap();
@@ -201,7 +202,7 @@ impl Smoke {
 
     /// Requests and tokens of `acme` today.
     async fn spent(&self) -> (u64, u64) {
-        let spend: Spend = self.notes.read(&spend_note(&acme())).await.unwrap();
+        let spend: DayTotals = self.notes.read(&spend_note(&acme())).await.unwrap();
         spend.on(self.registry.clock.now())
     }
 
@@ -215,13 +216,6 @@ impl Smoke {
 
 fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
-}
-
-fn act() -> ActorContext {
-    ActorContext {
-        actor: "tester".parse().unwrap(),
-        request_id: "req_1".to_owned(),
-    }
 }
 
 fn secret(text: &str) -> Secret {

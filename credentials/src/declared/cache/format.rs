@@ -1,7 +1,7 @@
 //! The cache's file format: format byte, length and text of the key's id, a MAC of the body, and
 //! the body in postcard.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::serde::timestamp::microsecond};
 use serde::{Deserialize, Serialize};
 
 use crate::sealing::{FORMAT, SealContext, SealError, SealingKey};
@@ -12,8 +12,9 @@ pub(super) type Tag = [u8; 32];
 /// The part that the MAC covers.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Body {
-    /// Time of the last use, in microseconds since 1970: a clock that is behind it was set back.
-    pub(super) last_used: i64,
+    /// Time of the last use: a clock that is behind it was set back.
+    #[serde(with = "microsecond::required")]
+    pub(super) last_used: Timestamp,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -22,15 +23,10 @@ pub(super) struct Entry {
     pub(super) context: Tag,
     /// Vault's version, or a MAC if Vault has none (KV version 1).
     pub(super) version: String,
-    /// Vault's last confirmation, in microseconds since 1970.
-    pub(super) confirmed: i64,
+    /// Vault's last confirmation.
+    #[serde(with = "microsecond::required")]
+    pub(super) confirmed: Timestamp,
     pub(super) sealed: Vec<u8>,
-}
-
-impl Entry {
-    pub(super) fn confirmed(&self) -> Option<Timestamp> {
-        Timestamp::from_microsecond(self.confirmed).ok()
-    }
 }
 
 pub(super) fn encode(key: &SealingKey, body: &Body) -> Vec<u8> {

@@ -242,7 +242,7 @@ fn the_age_of_an_entry_counts_from_its_last_confirmation() {
     // A tenth of the outage limit later.
     cache.contents.lock().written = None;
     let (entries, _) = cache.due(at(1_699)).unwrap();
-    assert_eq!(entries[0].confirmed(), Some(at(800)));
+    assert_eq!(entries[0].confirmed, at(800));
     // Too old, and valid again once Vault answers.
     assert!(cache.due(at(1_700)).unwrap().0.is_empty());
     cache.confirm(&context, at(1_800));

@@ -1,13 +1,9 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::kms::{Kms, contract};
-
-const HERE: Wrapping<'_> = Wrapping {
-    installation: "ins_1",
-    workspace: "acme",
-    key: "wk_1",
-    signer: "",
+use crate::kms::{
+    Kms,
+    contract::{self, HERE},
 };
 
 fn master_key(byte: u8) -> MasterKey {
@@ -46,41 +42,6 @@ fn an_invalid_key_is_refused_by_its_source_without_its_content() {
             "{error}"
         );
         assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
-    }
-}
-
-#[test]
-fn a_wrapped_key_unwraps_only_in_the_context_it_was_wrapped_for() {
-    let master_key = master_key(7);
-    let wrapped = master_key.wrap(&HERE, &[42; 32]);
-    assert_eq!(*master_key.unwrap(&HERE, &wrapped).unwrap(), [42; 32]);
-    for there in [
-        Wrapping {
-            installation: "ins_2",
-            ..HERE
-        },
-        Wrapping {
-            workspace: "globex",
-            ..HERE
-        },
-        Wrapping {
-            workspace: "",
-            ..HERE
-        },
-        Wrapping {
-            key: "wk_2",
-            ..HERE
-        },
-        Wrapping {
-            signer: "00",
-            ..HERE
-        },
-    ] {
-        let error = master_key.unwrap(&there, &wrapped).unwrap_err();
-        assert!(
-            matches!(error, KmsError::NotAuthentic { .. }),
-            "{there:?}: {error}"
-        );
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn record(registry: Weak<Registry>) {
             if let Err(error) = registry.record_declared_sources(&mut recorded).await {
                 tracing::warn!(%error, "the loss or return of a declared credential's secret could not be recorded yet");
             }
-            overlaid.declared.changed().clone()
+            overlaid.declared.changed.clone()
         };
         // After a failure it is tried again, and the registry may be dropped meanwhile.
         let _ = timeout(RETRY_AFTER, changed.notified()).await;
@@ -69,7 +69,7 @@ impl Registry {
             .await?;
         drop(gate);
         for answer in news {
-            let current = overlaid.declared.snapshot().load();
+            let current = overlaid.declared.snapshot.load();
             let entry = current.credential(&answer.document.id);
             if let Some(((_, entry), change)) = entry.zip(answer.draft().event.change()) {
                 self.publish_change(&entry.document, change);

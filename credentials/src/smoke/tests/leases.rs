@@ -49,11 +49,7 @@ async fn a_run_is_executed_by_one_process_until_its_lease_ends() {
     let world = World::new().await;
     world.key("openai", "one").await;
     let (first, second) = (world.process(), world.process());
-    first
-        .start(Selection::default(), &Scope::All)
-        .await
-        .unwrap()
-        .unwrap();
+    first.start_all().await;
     let run = first.take().await.unwrap();
     assert!(second.take().await.is_none());
     world.clock.set(NOON + 29);
@@ -116,11 +112,7 @@ async fn a_key_that_is_revoked_while_it_waits_has_no_result() {
     let id = world.key("openai", "one").await.id;
     world.key("openai", "two").await;
     let smoke = world.process();
-    let started = smoke
-        .start(Selection::default(), &Scope::All)
-        .await
-        .unwrap()
-        .unwrap();
+    let started = smoke.start_all().await;
     let run = smoke.take().await.unwrap();
     let permits = u32::try_from(world.settings.parallel).unwrap();
     let busy = smoke
@@ -156,11 +148,7 @@ async fn after_a_restart_a_run_goes_on_with_what_was_not_begun() {
         world.key("openai", label).await;
     }
     let before = world.process();
-    let started = before
-        .start(Selection::default(), &Scope::All)
-        .await
-        .unwrap()
-        .unwrap();
+    let started = before.start_all().await;
     let run = before.take().await.unwrap();
     world.provider.is_stuck.store(true, Ordering::SeqCst);
     let working = tokio::spawn(before.clone().execute(run));

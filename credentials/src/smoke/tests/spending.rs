@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::*;
-use crate::{model::Limits, resolver::CredentialQuery};
+use crate::{model::Limits, resolver::CredentialQuery, runs::Tokens};
 
 #[tokio::test(start_paused = true)]
 async fn the_cap_on_requests_holds_across_restarts_until_the_next_day() {
@@ -103,20 +103,23 @@ async fn a_check_with_a_prompt_needs_tokens_and_others_do_not() {
     assert_eq!(verdict("list"), Verdict::Accepted);
 }
 
+fn of_nine_tokens() -> Finding {
+    Finding {
+        tokens: Some(Tokens {
+            input: Some(8),
+            output: Some(1),
+            ..Tokens::default()
+        }),
+        ..found(Verification::Accepted, 200)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_that_the_provider_reports_are_shown_and_counted() {
     let mut world = World::new().await;
     world.settings.prompt = true;
     world.key("openai", "one").await;
-    let reported = Finding {
-        tokens: Some(crate::runs::Tokens {
-            input: Some(8),
-            output: Some(1),
-            ..crate::runs::Tokens::default()
-        }),
-        ..found(Verification::Accepted, 200)
-    };
-    world.provider.will_answer([reported]);
+    world.provider.will_answer([of_nine_tokens()]);
     let smoke = world.process();
     let items = smoke.run().await;
     assert_eq!(items[0].result.as_ref().unwrap().tokens, Some(9));
@@ -129,17 +132,9 @@ async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() 
     let mut world = World::new().await;
     world.settings.prompt = true;
     world.key("openai", "one").await;
-    let reported = Finding {
-        tokens: Some(crate::runs::Tokens {
-            input: Some(8),
-            output: Some(1),
-            ..crate::runs::Tokens::default()
-        }),
-        ..found(Verification::Accepted, 200)
-    };
     let smoke = world.process();
     let breaks_once = || *world.provider.breaks.lock() = Some(world.notes.clone());
-    world.provider.will_answer([reported]);
+    world.provider.will_answer([of_nine_tokens()]);
     breaks_once();
     assert_eq!(smoke.verdicts().await, [Verdict::Accepted]);
     assert!(!world.notes.will_fail());
@@ -156,20 +151,21 @@ async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() 
 #[test]
 fn reported_tokens_replace_the_reservation_of_the_same_day() {
     let at = |second| Timestamp::from_second(second).unwrap();
-    let caps = super::super::spend::Caps {
-        requests: 10,
-        tokens: 100,
+    let caps = SmokeSettings {
+        requests_per_day: 10,
+        tokens_per_day: 100,
+        ..Settings::load(&Sources::default()).unwrap().settings.smoke
     };
-    let mut spend = Spend::default();
-    spend.reserve(at(NOON), 64, caps).unwrap();
-    assert!(spend.reserve(at(NOON), 64, caps).is_err());
+    let mut spend = DayTotals::default();
+    spend.reserve(at(NOON), 64, &caps).unwrap();
+    assert!(spend.reserve(at(NOON), 64, &caps).is_err());
     spend.settle(at(NOON), 64, None);
     assert_eq!(spend.on(at(NOON)), (1, 64), "unknown is not zero");
     spend.settle(at(NOON), 64, Some(9));
     assert_eq!(spend.on(at(NOON)), (1, 9));
-    spend.reserve(at(NOON), 64, caps).unwrap();
+    spend.reserve(at(NOON), 64, &caps).unwrap();
     // The provider answered after midnight.
-    spend.reserve(at(NOON + DAY), 64, caps).unwrap();
+    spend.reserve(at(NOON + DAY), 64, &caps).unwrap();
     spend.settle(at(NOON), 64, Some(9));
     assert_eq!(spend.on(at(NOON + DAY)), (1, 64));
     // A clock that is behind gets no new day.
