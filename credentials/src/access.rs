@@ -29,7 +29,7 @@ use crate::{
     chains::Tracked,
     clock::Ratchet,
     damage::Damage,
-    documents::{Document, TOKEN},
+    documents::{Document, TOKEN, token_name},
     model::{ActorContext, ActorId, Scope, WorkspaceId},
     record::{Draft, Event},
     snapshot::DamageReport,
@@ -226,11 +226,15 @@ impl Access {
         self.tokens.rcu(|known| {
             let known: HashMap<_, _> = known.iter().map(|known| (&known.id, known)).collect();
             // A token may have been revoked during a slow read, and even deleted, which must not bring
-            // it back.
-            let is_newest = !own.is_newer_than(&state);
+            // it back. Another process may have created it in the meantime as well.
+            let now = own.state();
+            let is_there = |id| {
+                let document = now.as_ref().and_then(|now| now.document(&token_name(id)));
+                document.is_some()
+            };
             let newest = |token: &TokenDocument| match known.get(&token.id) {
                 Some(known) if known.revision > token.revision => Some(TokenDocument::clone(known)),
-                None if !is_newest => None,
+                None if !is_there(&token.id) => None,
                 _ => Some(token.clone()),
             };
             tokens.iter().filter_map(newest).collect::<Vec<_>>()
