@@ -228,7 +228,7 @@ impl Access {
             // A token may have been revoked during a slow read, and even deleted, which must not bring
             // it back. Another process may have created it in the meantime as well.
             let now = own.state();
-            let is_there = |id| {
+            let is_there = |id: &ActorId| {
                 let document = now.as_ref().and_then(|now| now.document(&token_name(id)));
                 document.is_some()
             };
