@@ -16,6 +16,7 @@ mod folder;
 mod lock;
 mod opened;
 mod page_cache;
+mod recent;
 mod reserve;
 mod run_log;
 mod sync;
@@ -180,8 +181,17 @@ thread_local! {
 #[async_trait]
 impl Storage for EmbeddedStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let key = key.to_owned();
-        self.read(move |opened| opened.get(&key)).await
+        let recent = &self.0.tree.recent;
+        if let Some(value) = recent.get(key) {
+            return Ok(Some(value));
+        }
+        let now = recent.now();
+        let owned = key.to_owned();
+        let value = self.read(move |opened| opened.get(&owned)).await?;
+        if let Some(value) = &value {
+            recent.keep(key, value, now);
+        }
+        Ok(value)
     }
 
     async fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {

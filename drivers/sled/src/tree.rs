@@ -17,6 +17,7 @@ use crate::{
     flush::Flush,
     folder::{self, OpenedFolder, StoreLock},
     page_cache::PageCache,
+    recent::Recent,
     reserve::ReserveFile,
     sync::SyncError,
 };
@@ -26,6 +27,7 @@ pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
     page_cache: PageCache,
+    pub(super) recent: Recent,
     /// Bytes that were written to memory, and perhaps to the log, since the last sync: values that
     /// were put or deleted, with [`OVERHEAD`] for each.
     unsynced: AtomicU64,
@@ -76,6 +78,7 @@ impl Tree {
             values,
             flush: Flush::default(),
             page_cache: PageCache::default(),
+            recent: Recent::default(),
             unsynced: AtomicU64::default(),
             reserve: ReserveFile::in_folder(&disk_space.folder),
             disk_space,
@@ -167,7 +170,10 @@ impl Tree {
 
     pub(super) fn put(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
         self.disk_space.check(Effect::Finishes)?;
-        self.write(value.len(), || self.values.insert(key, value))?;
+        self.write(value.len(), || {
+            self.recent.forget(key);
+            self.values.insert(key, value)
+        })?;
         Ok(())
     }
 
@@ -178,9 +184,16 @@ impl Tree {
         value: Vec<u8>,
     ) -> Result<(), StorageError> {
         self.disk_space.check(Effect::Finishes)?;
-        let len = value.len();
-        let swap = || self.values.compare_and_swap(key, expected, Some(value));
-        self.write(len, swap)?.map_err(|_| StorageError::Conflict {
+        let swap = || {
+            self.recent.forget(key);
+            let swapped = self.values.compare_and_swap(key, expected, Some(&*value))?;
+            if swapped.is_ok() {
+                self.recent.swapped(key, &value);
+            }
+            Ok(swapped)
+        };
+        let swapped = self.write(value.len(), swap)?;
+        swapped.map_err(|_| StorageError::Conflict {
             what: key.to_owned(),
         })
     }
@@ -191,7 +204,10 @@ impl Tree {
         let stored = self.values.get(key);
         if let Some(value) = stored.map_err(|error| self.unreadable(&error))? {
             self.disk_space.check(effect)?;
-            self.write(value.len(), || self.values.remove(key))?;
+            self.write(value.len(), || {
+                self.recent.forget(key);
+                self.values.remove(key)
+            })?;
         }
         Ok(())
     }
