@@ -52,7 +52,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         "verify" => verify(&registry).await?,
         "export" => export(&registry).await?,
-        "change" => change(&registry, &folder).await?,
+        "change" => {
+            // On a worker thread, where the admin API makes its changes.
+            let (changing, folder) = (registry.clone(), folder.clone());
+            tokio::spawn(async move {
+                change(&changing, &folder)
+                    .await
+                    .map_err(|error| error.to_string())
+            })
+            .await??;
+        }
         _ => return Err(usage.into()),
     }
     close(registry, store).await;
