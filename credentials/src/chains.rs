@@ -344,13 +344,7 @@ impl Chains {
         let chain = &tracked.chain;
         let prepared = chain.prepare(on, &*key, change).await?;
         let state = prepared.state().clone();
-        // Both wait for the disk.
-        let (written, anchor) = tokio::join!(
-            chain.write(&prepared, &*key),
-            self.anchors.stage(chain.name(), &state)
-        );
-        if let Err(error) = written {
-            self.anchors.discard(anchor).await;
+        if let Err(error) = chain.write(&prepared, &*key).await {
             if let CommitError::OutcomeUnknown { .. } = &error {
                 self.unconfirmed.note();
             }
@@ -377,7 +371,7 @@ impl Chains {
             "audit record on disk"
         );
         tokio::join!(
-            self.anchors.publish_or_warn(chain.name(), anchor),
+            self.anchors.record(chain.name(), &state),
             chain.tidy(&prepared)
         );
         Ok(state)

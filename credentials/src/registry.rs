@@ -141,7 +141,7 @@ impl Registry {
     }
 
     /// Waits until pending writes are on disk or have failed: run records, times of last use,
-    /// results of checks, rejections in traffic, links, and counts of spend.
+    /// results of checks, rejections in traffic, links, anchors, and counts of spend.
     pub async fn flush(&self) {
         if let Err(error) = self.store_spend(Stored::Exact).await {
             tracing::error!(%error, "what was spent today could not be stored");
@@ -150,6 +150,7 @@ impl Registry {
         self.store_rejections().await;
         self.store_checks().await;
         self.link(true).await;
+        self.chains.anchors.sync_unsynced().await;
         self.runs.flush().await;
     }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Kms, MasterKey, NewCredential, OpenOptions, Registry, Secret, SystemClock,
-    registry::tests::{act, catalogue, workspace},
+    registry::tests::{act, catalogue, copy_files, workspace},
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {

@@ -202,12 +202,11 @@ impl Restore<'_> {
         existing: Option<&KeyringFile>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
-        let anchor = Anchors::path(&self.heads(), &own);
-        let Some(bytes) = file::read_if_exists(&anchor)? else {
+        let newest = Anchors::newest(&self.heads(), &own, &header.installation, here);
+        let Some(verified) = newest? else {
             return Ok(0);
         };
-        let verified = Head::verify_under(&bytes, &own, &header.installation, here);
-        let Ok((head, _)) = verified else {
+        let Ok(head) = verified else {
             // Without another installation's keyring, the head may be of this one, signed after a
             // rotation: then the backup is older. A killed restore of this backup has replaced the
             // other keyring.
@@ -218,7 +217,7 @@ impl Restore<'_> {
             return match self.other_installation && (is_other || self.older) {
                 true => Ok(0),
                 false => Err(RestoreError::UnknownHead {
-                    head: anchor,
+                    head: Anchors::path(&self.heads(), &own),
                     backup: header.installation.clone(),
                 }),
             };
@@ -417,11 +416,8 @@ fn no_older_chain(
     installation: &str,
     here: &TrustedKeys,
 ) -> Result<(), RestoreError> {
-    let Some(bytes) = file::read_if_exists(&Anchors::path(known, name))? else {
-        return Ok(());
-    };
-    match Head::verify_under(&bytes, name, installation, here) {
-        Ok((acknowledged, _)) if acknowledged.records > head.records => {
+    match Anchors::newest(known, name, installation, here)? {
+        Some(Ok(acknowledged)) if acknowledged.records > head.records => {
             Err(RestoreError::Older(format!(
                 "its records of {name} end at {}, and those that were here at {}",
                 head.records, acknowledged.records

@@ -223,7 +223,7 @@ async fn open_without_tasks(options: OpenOptions) -> Result<Arc<Registry>, OpenE
     Ok(registry)
 }
 
-fn copy_files(from: &Path, to: &Path) {
+pub(crate) fn copy_files(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Once,
     time::{Duration, SystemTime},
@@ -247,6 +247,22 @@ pub fn write_new(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), 
         file.sync_all()
     };
     write().map_err(FileError::at(path))
+}
+
+/// Writes a part of a file, which is created if it does not exist. Not synced: a power cut may lose
+/// the part, or a piece of it.
+pub fn write_at(
+    path: &Path,
+    contents: &[u8],
+    offset: u64,
+    mode: Permissions,
+) -> Result<(), FileError> {
+    check_not_special(path)?;
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true);
+    let file = options.mode(mode.mode()).open(path);
+    let written = file.and_then(|file| file.write_all_at(contents, offset));
+    written.map_err(FileError::at(path))
 }
 
 /// Renames a file over another one, and returns when that is on disk.

@@ -24,14 +24,7 @@ impl Stopped {
 
     fn of(memory: Memory, original: &TempDir) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let copy = |from: &str| {
-            let to = folder.path().join(from);
-            fs::copy(original.path().join(from), to).unwrap();
-        };
-        copy("keyring");
-        fs::create_dir(folder.path().join("heads")).unwrap();
-        copy("heads/installation");
-        copy("heads/workspace.acme");
+        copy_files(original.path(), folder.path());
         Self { folder, memory }
     }
 

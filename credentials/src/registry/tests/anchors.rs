@@ -1,5 +1,7 @@
 //! Anchors that cannot be written, and what they leave behind.
 
+use std::time::Duration;
+
 use keyside_store::Effect;
 
 use super::{erasing::acme, *};
@@ -117,27 +119,110 @@ async fn a_start_deletes_the_temporary_files_of_a_crash() {
     assert!(registry.chains.has_anchor(registry.chains.installation()));
 }
 
-/// Of two authorities, one loses the race, and its head is never on disk. In containers, both have
-/// the same process id.
+/// Of two authorities, each has its own copy of the folder's state.
 #[tokio::test]
-async fn an_anchor_is_not_replaced_while_it_is_staged() {
+async fn an_anchor_is_not_replaced_by_an_older_one_of_another_process() {
     let (installation, registry) = Installation::with_acme().await;
     let acme = registry.chains.of(&erasing::acme());
     let name = acme.chain.name();
-    let won = acme.state().unwrap();
+    let older = acme.state().unwrap();
     registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
-    let lost = acme.state().unwrap();
+    let newer = acme.state().unwrap();
     let shared = installation.folder.path().join("shared");
     let [one, other] = [(); 2].map(|()| Anchors::in_folder(&shared));
-    let (winner, loser) = (one.stage(name, &won).await, other.stage(name, &lost).await);
-    one.publish_or_warn(name, winner).await;
-    other.discard(loser).await;
+    other.write(name, &older).await.unwrap();
+    one.record(name, &newer).await;
+    other.record(name, &older).await;
+    other.sync_unsynced().await;
+    assert_eq!(
+        one.read(name, &registry.keyring).unwrap().unwrap(),
+        newer.head.link()
+    );
+    one.sync_unsynced().await;
+    other.write(name, &older).await.unwrap();
     assert_eq!(
         fs::read(shared.join("workspace.acme")).unwrap(),
-        won.bytes()
+        newer.bytes()
     );
     // The anchor and its lock.
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 2);
+}
+
+/// An installation after a `kill -9`: its last two changes are in the unsynced anchor only. Returns
+/// that file, and the store before each of the two.
+async fn killed_after_two_changes() -> (Installation, PathBuf, [Memory; 2]) {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    registry.chains.anchors.sync().await.unwrap();
+    let head = || registry.chains.of(&acme()).state().unwrap();
+    let anchor = installation.heads().join("workspace.acme");
+    let synced = fs::read(&anchor).unwrap();
+    assert_eq!(synced, head().bytes());
+    let first = installation.memory.copy();
+    registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
+    let second = installation.memory.copy();
+    registry.add(&act(), key("b", "sk-acme-b")).await.unwrap();
+    assert_eq!(fs::read(&anchor).unwrap(), synced);
+    let unsynced = installation.heads().join("workspace.acme.unsynced");
+    (installation, unsynced, [first, second])
+}
+
+async fn is_served(installation: &Installation) -> bool {
+    let registry = installation.open().await;
+    !registry.workspace(&acme()).unwrap().damaged
+}
+
+#[tokio::test]
+async fn a_store_that_is_older_than_an_unsynced_anchor_is_detected() {
+    let (installation, unsynced, before) = killed_after_two_changes().await;
+    for before in &before {
+        installation.put_back("workspace/acme", before);
+        assert!(!is_served(&installation).await);
+    }
+    // The same store, had the anchor been lost in a power cut.
+    fs::remove_file(unsynced).unwrap();
+    assert!(is_served(&installation).await);
+}
+
+#[tokio::test]
+async fn an_anchor_that_is_torn_by_a_power_cut_is_ignored() {
+    let (installation, unsynced, [first, second]) = killed_after_two_changes().await;
+    let whole = fs::read(&unsynced).unwrap();
+    let newest = whole.len() - 1;
+    let torn = |len: usize| fs::write(&unsynced, &whole[..len]).unwrap();
+    torn(newest);
+    installation.put_back("workspace/acme", &second);
+    assert!(is_served(&installation).await, "the one before it is whole");
+    installation.put_back("workspace/acme", &first);
+    assert!(!is_served(&installation).await);
+    for len in [0, 1, 100] {
+        torn(len);
+        assert!(is_served(&installation).await, "{len} bytes are left");
+    }
+    // What is left of it is in the way of no other one.
+    let registry = installation.open().await;
+    registry.add(&act(), key("c", "sk-acme-c")).await.unwrap();
+    registry.chains.anchors.sync().await.unwrap();
+    assert!(!unsynced.exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anchor_is_synced_within_a_second() {
+    let (installation, registry) = Installation::with_acme().await;
+    for label in ["a", "b"] {
+        let new = key(label, &format!("sk-acme-{label}"));
+        registry.add(&act(), new).await.unwrap();
+        let changed = registry.chains.of(&acme()).state().unwrap();
+        let anchor = installation.heads().join("workspace.acme");
+        let wait = async {
+            while fs::read(&anchor).unwrap() != changed.bytes() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(2), wait)
+            .await
+            .unwrap();
+    }
 }
 
 /// Otherwise its next start would miss the anchor.

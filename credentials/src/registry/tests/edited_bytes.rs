@@ -315,6 +315,7 @@ async fn with_segment() -> Installation {
         }
     }
     registry.link(true).await;
+    registry.chains.anchors.sync().await.unwrap();
     assert!(!installation.memory.contents().segments.is_empty());
     installation
 }

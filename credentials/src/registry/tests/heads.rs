@@ -423,6 +423,7 @@ async fn a_verification_finds_anchors_that_were_removed_or_edited_since_the_star
     let apart = installation.copy();
     let elsewhere = apart.open().await;
     elsewhere.add(&act(), key("b", "sk-b")).await.unwrap();
+    elsewhere.chains.anchors.sync().await.unwrap();
     let newer = fs::read(apart.heads().join("workspace.acme")).unwrap();
     for (name, edited) in [
         ("installation", None),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::{
     Chain, CommitError, Entry, Head, Link, ObjectRef, State,
     archive::Tail,
-    head::{HEAD_LIMIT, MAX_HEAD_PAGES},
+    head::MAX_HEAD_PAGES,
     load::SALT_LEN,
     map::{Map, Page},
     record::Batch,
@@ -359,7 +359,11 @@ impl<'a> Attempt<'a> {
             decided_on: change.decided_on,
         };
         let bytes = head.sign(&self.chain.name, &self.chain.installation, key);
-        debug_assert!(bytes.len() <= HEAD_LIMIT, "a head of {} bytes", bytes.len());
+        debug_assert!(
+            bytes.len() <= Head::MAX_LEN,
+            "a head of {} bytes",
+            bytes.len()
+        );
         Ok(State {
             head,
             bytes,

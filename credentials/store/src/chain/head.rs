@@ -74,6 +74,9 @@ pub struct Link {
 }
 
 impl Head {
+    /// Maximum length of a stored head, in bytes. Every backend can write this much at once.
+    pub const MAX_LEN: usize = 4096;
+
     /// The link to this state.
     pub fn link(&self) -> Link {
         Link {
@@ -158,5 +161,3 @@ const FORMAT: u8 = 1;
 pub(super) const MAX_HEAD_PAGES: usize = 64;
 /// Maximum number of objects in a head's tail.
 pub(super) const MAX_TAIL: usize = 32;
-/// Maximum size of a head, in bytes. Every backend can write this much at once.
-pub(super) const HEAD_LIMIT: usize = 4096;
