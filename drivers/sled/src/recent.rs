@@ -14,12 +14,20 @@ pub(super) struct Recent(Mutex<Values>);
 #[derive(Default)]
 struct Values {
     latest: VecDeque<(String, Vec<u8>)>,
-    changes: u64,
+    /// Number of writes that have begun.
+    writes: u64,
+    is_writing: bool,
 }
 
-/// The moment of a read.
+/// A moment at which nothing is being written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment(u64);
+
+/// A write of a value. Ends when it is dropped.
+pub(super) struct Write<'a> {
+    recent: &'a Recent,
+    key: &'a str,
+}
 
 impl Recent {
     pub(super) fn get(&self, key: &str) -> Option<Vec<u8>> {
@@ -31,28 +39,41 @@ impl Recent {
         Some(value)
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment(self.0.lock().changes)
+    /// The moment before a read; `None` during a write, which a read may see or not.
+    pub(super) fn now(&self) -> Option<Moment> {
+        let values = self.0.lock();
+        (!values.is_writing).then_some(Moment(values.writes))
     }
 
-    /// Keeps a value that was read, unless any was changed since it may have been read.
-    pub(super) fn keep(&self, key: &str, value: &[u8], read_after: Moment) {
+    /// Keeps a value that was read, unless a write has begun since `before` the read.
+    pub(super) fn keep(&self, key: &str, value: &[u8], before: Option<Moment>) {
         let mut values = self.0.lock();
-        if Moment(values.changes) == read_after {
+        if before == Some(Moment(values.writes)) {
             values.put(key, value);
         }
     }
 
-    /// Call this after each swap, and before the next write.
-    pub(super) fn swapped(&self, key: &str, value: &[u8]) {
-        self.0.lock().put(key, value);
-    }
-
-    /// Call this before each write of a value: it may fail and be made all the same.
-    pub(super) fn forget(&self, key: &str) {
+    /// Begins a write, and forgets the value: the write may fail and be made all the same. There is
+    /// one write at a time.
+    pub(super) fn begin_write<'a>(&'a self, key: &'a str) -> Write<'a> {
         let mut values = self.0.lock();
-        values.changes += 1;
+        values.writes += 1;
+        values.is_writing = true;
         values.latest.retain(|(known, _)| known != key);
+        Write { recent: self, key }
+    }
+}
+
+impl Write<'_> {
+    /// Keeps the value that was written.
+    pub(super) fn keep(&self, value: &[u8]) {
+        self.recent.0.lock().put(self.key, value);
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        self.recent.0.lock().is_writing = false;
     }
 }
 
@@ -75,34 +96,49 @@ const MAX_LEN: usize = 4096;
 mod tests {
     use super::*;
 
+    fn write(recent: &Recent, key: &str, value: &[u8]) {
+        recent.begin_write(key).keep(value);
+    }
+
     #[test]
     fn the_values_that_were_used_last_are_kept() {
         let recent = Recent::default();
         let key = |number: usize| format!("chain/{number}/head");
         for number in 0..MAX_VALUES {
-            recent.swapped(&key(number), &[1]);
+            write(&recent, &key(number), &[1]);
         }
         assert_eq!(recent.get(&key(0)), Some(vec![1]));
-        recent.swapped("another", &[1]);
+        write(&recent, "another", &[1]);
         assert_eq!(recent.get(&key(1)), None);
         assert_eq!(recent.get(&key(0)), Some(vec![1]));
-        recent.swapped(&key(0), &[2]);
+        write(&recent, &key(0), &[2]);
         assert_eq!(recent.get(&key(0)), Some(vec![2]));
-        recent.forget(&key(0));
+        // A write that failed, or of a value that is not kept.
+        drop(recent.begin_write(&key(0)));
         assert_eq!(recent.get(&key(0)), None);
-        recent.swapped("long", &[1; MAX_LEN + 1]);
+        write(&recent, "long", &[1; MAX_LEN + 1]);
         assert_eq!(recent.get("long"), None);
     }
 
     #[test]
-    fn a_value_that_was_read_before_a_change_is_not_kept() {
+    fn a_value_that_was_read_before_or_during_a_write_is_not_kept() {
         let recent = Recent::default();
         let before = recent.now();
         recent.keep("key", b"read", before);
         assert_eq!(recent.get("key"), Some(b"read".to_vec()));
-        recent.forget("key");
-        recent.swapped("key", b"swapped");
-        recent.keep("key", b"read", before);
-        assert_eq!(recent.get("key"), Some(b"swapped".to_vec()));
+        let writing = recent.begin_write("key");
+        let during = recent.now();
+        for moment in [before, during] {
+            recent.keep("key", b"read", moment);
+            assert_eq!(recent.get("key"), None);
+        }
+        writing.keep(b"written");
+        drop(writing);
+        for moment in [before, during] {
+            recent.keep("key", b"read", moment);
+            assert_eq!(recent.get("key"), Some(b"written".to_vec()));
+        }
+        recent.keep("key", b"written", recent.now());
+        assert_eq!(recent.get("key"), Some(b"written".to_vec()));
     }
 }

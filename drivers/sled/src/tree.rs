@@ -171,7 +171,7 @@ impl Tree {
     pub(super) fn put(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
         self.disk_space.check(Effect::Finishes)?;
         self.write(value.len(), || {
-            self.recent.forget(key);
+            let _writing = self.recent.begin_write(key);
             self.values.insert(key, value)
         })?;
         Ok(())
@@ -185,10 +185,10 @@ impl Tree {
     ) -> Result<(), StorageError> {
         self.disk_space.check(Effect::Finishes)?;
         let swap = || {
-            self.recent.forget(key);
+            let writing = self.recent.begin_write(key);
             let swapped = self.values.compare_and_swap(key, expected, Some(&*value))?;
             if swapped.is_ok() {
-                self.recent.swapped(key, &value);
+                writing.keep(&value);
             }
             Ok(swapped)
         };
@@ -205,7 +205,7 @@ impl Tree {
         if let Some(value) = stored.map_err(|error| self.unreadable(&error))? {
             self.disk_space.check(effect)?;
             self.write(value.len(), || {
-                self.recent.forget(key);
+                let _writing = self.recent.begin_write(key);
                 self.values.remove(key)
             })?;
         }
