@@ -322,7 +322,13 @@ impl Folder {
         let _lock = self.lock()?;
         let path = Anchors::path(&self.path, chain);
         let is_on_disk = self.synced.lock().contains_key(chain) && path.exists();
+        let unsynced = unsynced::path_beside(&path);
         let existing = file::read_if_exists(&path)?;
+        if existing.is_none() && unsynced.exists() {
+            // Beside none it was of no effect. It may be of an earlier chain with this name, and newer
+            // than all that this one will have.
+            delete(&unsynced)?;
+        }
         let existing = existing.and_then(|bytes| Head::parse_unverified(&bytes).ok());
         match existing.is_some_and(|existing| order_of(&existing) > now) {
             // Concurrent changes finish in any order, and the chain may have moved on in another
@@ -337,7 +343,6 @@ impl Folder {
             file::create_folder(&self.path)?;
             file::sync_folder(&self.path).map_err(FileError::at(&self.path))?;
         }
-        let unsynced = unsynced::path_beside(&path);
         if unsynced.exists() && unsynced::newest(&unsynced)? <= Some(now) {
             delete(&unsynced)?;
         }

@@ -148,6 +148,35 @@ async fn an_anchor_is_not_replaced_by_an_older_one_of_another_process() {
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 2);
 }
 
+/// Somebody has moved the head of a lost workspace away, as a start asks for, and not what is beside it.
+#[tokio::test]
+async fn what_is_left_beside_an_anchor_that_was_moved_away_is_not_of_a_new_chain() {
+    let (installation, registry) = Installation::with_acme().await;
+    let acme = registry.chains.of(&acme());
+    let name = acme.chain.name();
+    let mut states = vec![acme.state().unwrap()];
+    for label in ["a", "b", "c"] {
+        let new = key(label, &format!("sk-acme-{label}"));
+        registry.add(&act(), new).await.unwrap();
+        states.push(acme.state().unwrap());
+    }
+    let shared = installation.folder.path().join("shared");
+    let lost = Anchors::in_folder(&shared);
+    lost.write(name, &states[0]).await.unwrap();
+    lost.record(name, &states[2]).await;
+    lost.record(name, &states[3]).await;
+    drop(lost);
+    fs::remove_file(shared.join("workspace.acme")).unwrap();
+    let new = Anchors::in_folder(&shared);
+    for state in &states[..2] {
+        new.record(name, state).await;
+        assert_eq!(
+            new.read(name, &registry.keyring).unwrap().unwrap(),
+            state.head.link()
+        );
+    }
+}
+
 /// An installation after a `kill -9`: its last two changes are in the unsynced anchor only. Returns
 /// that file, and the store before each of the two.
 async fn killed_after_two_changes() -> (Installation, PathBuf, [Memory; 2]) {
