@@ -16,7 +16,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use keyside_store::{Hash, StorageError, chain::CommitError, file::FileError};
+use keyside_store::{
+    Hash, StorageError,
+    chain::{CommitError, State},
+    file::FileError,
+};
 use subtle::ConstantTimeEq;
 
 use self::last_used::LastUsed;
@@ -223,21 +227,25 @@ impl Access {
                 }),
             }
         }
+        let is_in = |state: &State, id: &ActorId| state.document(&token_name(id)).is_some();
         self.tokens.rcu(|known| {
-            let known: HashMap<_, _> = known.iter().map(|known| (&known.id, known)).collect();
+            let by_id: HashMap<_, _> = known.iter().map(|known| (&known.id, known)).collect();
+            // Loaded after `known`: each token that is published in this process was committed first.
+            let now = own.state();
+            let is_there = |id: &ActorId| now.as_ref().is_some_and(|now| is_in(now, id));
             // A token may have been revoked during a slow read, and even deleted, which must not bring
             // it back. Another process may have created it in the meantime as well.
-            let now = own.state();
-            let is_there = |id: &ActorId| {
-                let document = now.as_ref().and_then(|now| now.document(&token_name(id)));
-                document.is_some()
-            };
-            let newest = |token: &TokenDocument| match known.get(&token.id) {
+            let newest = |token: &TokenDocument| match by_id.get(&token.id) {
                 Some(known) if known.revision > token.revision => Some(TokenDocument::clone(known)),
                 None if !is_there(&token.id) => None,
                 _ => Some(token.clone()),
             };
-            tokens.iter().filter_map(newest).collect::<Vec<_>>()
+            // Or created during the read: its text is shown, and must be accepted from then on.
+            let created = known
+                .iter()
+                .filter(|known| !is_in(&state, &known.id) && is_there(&known.id));
+            let read = tokens.iter().filter_map(newest);
+            read.chain(created.cloned()).collect::<Vec<_>>()
         });
         Ok(findings)
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use keyside_store::chain::Write;
+use tokio::task::JoinHandle;
 
 use super::{
     access::{limited_owner, limited_to, made, new_token, store},
@@ -171,17 +172,37 @@ async fn two_processes_delete_the_same_ended_tokens() {
     assert!(one.audit().verify().await.is_ok());
 }
 
+fn read_all(registry: &Arc<Registry>) -> JoinHandle<Result<(), StorageError>> {
+    let registry = registry.clone();
+    tokio::spawn(async move {
+        let own = registry.chains.installation();
+        registry.access.read(own).await.map(drop)
+    })
+}
+
+/// Its text was shown, and the first request with it would have been refused.
+#[tokio::test]
+async fn a_token_created_during_a_slow_read_of_all_tokens_stays() {
+    let (installation, _) = Installation::with_acme().await;
+    let (storage, registry) = installation.open_faulty().await;
+    let held = storage.objects.hold();
+    let read = read_all(&registry);
+    storage.objects.arrived(1).await;
+    let token = limited_owner();
+    store(&registry, std::slice::from_ref(&token)).await;
+    registry.access.publish(&token);
+    drop(held);
+    read.await.unwrap().unwrap();
+    assert!(registry.access().find(&token.id).is_some());
+}
+
 #[tokio::test]
 async fn a_token_deleted_during_a_slow_read_of_all_tokens_does_not_come_back() {
     let (installation, _) = Installation::with_acme().await;
     let (storage, registry) = installation.open_faulty().await;
     let token = made(&registry, new_token(Role::Viewer)).await;
     let held = storage.objects.hold();
-    let reading = registry.clone();
-    let read = tokio::spawn(async move {
-        let own = reading.chains.installation();
-        reading.access.read(own).await.map(drop)
-    });
+    let read = read_all(&registry);
     storage.objects.arrived(1).await;
     // Through the registry this would wait at the gate too.
     let (own, id) = (registry.chains.installation(), &token.token.id);
