@@ -49,7 +49,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::process;
 
-use self::{admin::Admin, console::Console, new_file::until_stopped};
+use self::{admin::Admin, console::Console};
 use crate::{app, failure::Failure, validated_settings::Process};
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
@@ -192,7 +192,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Token(token) => wait_for(token::run(token, &console)),
         Command::Audit(audit) => wait_for(audit::run(audit, &console)),
         Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &console)),
-        Command::Backup(backup) => wait_for(until_stopped(backup.run(&console))),
+        Command::Backup(backup) => wait_for(backup.run(&console)),
         Command::Restore(restore) => wait_for(restore.run(&console)),
         Command::Clock(clock) => wait_for(clock::run(clock, &console)),
         Command::Vault(vault) => wait_for(vault::run(&vault, &console)),

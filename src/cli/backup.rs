@@ -7,7 +7,7 @@ use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
 use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
-use super::{Admin, Console, Failure, download::download};
+use super::{Admin, Console, Failure, download::download, new_file::until_stopped};
 use crate::{client::Client, kms, validated_settings::data_folder, vault};
 
 #[derive(Args)]
@@ -35,8 +35,12 @@ pub(crate) struct Restore {
 impl Backup {
     pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
         let client = self.admin.client(console)?;
+        until_stopped(self.write(&client, console)).await
+    }
+
+    async fn write(&self, client: &Client, console: &Console) -> Result<(), Failure> {
         let out = self.out.as_deref();
-        let written = download(&client, "/api/backup", out, "backup.keyside").await?;
+        let written = download(client, "/api/backup", out, "backup.keyside").await?;
         // A backup that turns out to be invalid only when it is needed is worse than none.
         let header = backup::check(written.temporary_path()).map_err(refused)?;
         let path = written.keep()?;
@@ -51,7 +55,7 @@ impl Backup {
                 header.master_key,
             )
         })?;
-        expect_intact(&client, &path, console).await
+        expect_intact(client, &path, console).await
     }
 }
 

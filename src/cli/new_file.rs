@@ -57,7 +57,8 @@ impl NewFile {
 }
 
 /// Runs what writes a [`NewFile`]. A signal to stop drops it, so that the file is removed; without
-/// a handler, the signal would end the process and leave the file.
+/// a handler, the signal would end the process and leave the file. `work` must not read what a person
+/// or a pipe gives: a handler would keep the signal from ending a read that blocks.
 pub(crate) async fn until_stopped<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {

@@ -99,7 +99,7 @@ pub(crate) async fn run(workspace: Workspace, console: &Console) -> Result<(), F
         }
         Workspace::Show(one) => one.show(console).await,
         Workspace::Edit(edit) => edit.run(console).await,
-        Workspace::Export(export) => until_stopped(export.run(console)).await,
+        Workspace::Export(export) => export.run(console).await,
         Workspace::Erase(erase) => erase.run(console).await,
         Workspace::RotateKey(one) => one.rotate_key(console).await,
     }
@@ -221,8 +221,11 @@ impl Export {
     async fn run(&self, console: &Console) -> Result<(), Failure> {
         let WorkspaceArguments { id, admin } = &self.one;
         let (client, path) = (admin.client(console)?, format!("{}/export", path(id)));
-        let downloaded = download(&client, &path, self.out.as_deref(), "workspace.tar");
-        let file = downloaded.await?.keep()?;
+        let file = until_stopped(async {
+            let downloaded = download(&client, &path, self.out.as_deref(), "workspace.tar");
+            downloaded.await?.keep()
+        });
+        let file = file.await?;
         let written = json!({ "workspaceId": id, "file": file });
         console.print(&written, || {
             format!("Wrote workspace {id} to {}\n", file.display())

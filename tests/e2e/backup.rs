@@ -5,9 +5,13 @@ use crate::harness::{
     Ask, Builder, CREDENTIALS, Exit, Keyside, PATIENCE, Then, Upstream, Wire, eventually,
 };
 use crate::startup::{check_serves, refused};
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -198,6 +202,27 @@ fn a_command_that_is_stopped_while_it_writes_a_file_leaves_nothing_behind() {
         assert!(exit.stderr.contains(signal.as_str()), "{exit:#?}");
         let settings = builder.home().join("keyside.toml");
         assert_eq!(files_in(builder.home()), [settings], "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_command_that_waits_for_a_token_from_a_pipe_can_be_stopped() {
+    let commands: [&[&str]; 2] = [&["backup"], &["workspace", "export", "acme"]];
+    for arguments in commands {
+        let builder = Keyside::builder();
+        let pipe = builder.home().join("pipe");
+        mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).expect("a writable folder");
+        let options: &[&str] = &["--admin-url", "http://127.0.0.1:9", "--token-file", "pipe"];
+        let mut command = builder.spawn(&[arguments, options].concat(), None);
+        // Fails without a reader.
+        let _writer = eventually("the command reads the pipe", || {
+            let mut writer = fs::OpenOptions::new();
+            let writer = writer.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+            writer.open(&pipe).ok()
+        });
+        command.signal(Signal::SIGTERM);
+        let exit = command.exit_within(PATIENCE);
+        assert_eq!(exit.signal, Some(Signal::SIGTERM as i32), "{exit:#?}");
     }
 }
 
