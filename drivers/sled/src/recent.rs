@@ -1,6 +1,6 @@
-//! The values of single keys that were read or swapped last. Each change reads the heads that it is
-//! decided on, and mostly finds them here, where a read neither waits for a disk nor needs a thread
-//! that may.
+//! A cache of the values that were last read one by one, or swapped. Each change reads the heads that
+//! it is decided on, and usually finds them here, so that it neither waits for a disk nor hands the
+//! read to a thread that may wait.
 //!
 //! The folder is locked, so no other process changes a value without this one.
 
@@ -13,11 +13,12 @@ pub(super) struct Recent(Mutex<Values>);
 
 #[derive(Default)]
 struct Values {
+    /// The one that was used last is first.
     latest: VecDeque<(String, Vec<u8>)>,
     changes: u64,
 }
 
-/// The moment of a read.
+/// The number of writes before a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment(u64);
 
@@ -35,7 +36,7 @@ impl Recent {
         Moment(self.0.lock().changes)
     }
 
-    /// Keeps a value that was read, unless any was changed since it may have been read.
+    /// Keeps a value that was read, unless any was written since.
     pub(super) fn keep(&self, key: &str, value: &[u8], read_after: Moment) {
         let mut values = self.0.lock();
         if Moment(values.changes) == read_after {
@@ -48,7 +49,7 @@ impl Recent {
         self.0.lock().put(key, value);
     }
 
-    /// Call this before each write of a value: it may fail and be made all the same.
+    /// Call this before each write of a value: a write that fails may have changed it.
     pub(super) fn forget(&self, key: &str) {
         let mut values = self.0.lock();
         values.changes += 1;
