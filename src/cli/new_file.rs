@@ -72,7 +72,7 @@ pub(crate) async fn until_stopped<T>(
     }
 }
 
-/// Fails if something already has the name of a new file. Call it before work that would be in vain.
+/// Fails if something already has the name of a new file. Call it before expensive work.
 pub(crate) fn expect_absent(path: &Path) -> Result<(), Failure> {
     match path.symlink_metadata() {
         Ok(_) => Err(unwritable(path, &ErrorKind::AlreadyExists.into())),

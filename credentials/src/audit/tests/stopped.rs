@@ -144,10 +144,7 @@ async fn a_rollback_of_the_installation_with_its_anchor_is_reported() {
     let stopped = Stopped::of(memory.copy(), &folder);
     let older = older.contents().objects.clone();
     let head = &older["installation/head"];
-    let anchor = stopped.folder.path().join("heads/installation");
-    fs::write(&anchor, head).unwrap();
-    // None is left if it was synced by now.
-    let _ = fs::remove_file(anchor.with_extension("unsynced"));
+    fs::write(stopped.folder.path().join("heads/installation"), head).unwrap();
     let own = older
         .iter()
         .filter(|(key, _)| key.starts_with("installation/"));
