@@ -127,8 +127,9 @@ fn is_outage(error: &OpenError) -> bool {
     )
 }
 
-/// Maps an error of the registry to a failure. A full or failing disk, or an outage of the key
-/// service, may be over at the next start; anything else needs a change of settings.
+/// Maps an error of the registry to a failure. A full or failing disk, a folder that cannot be written
+/// yet, or an outage of the key service may be over at the next start; anything else needs a change of
+/// settings.
 fn open_failure(error: OpenError) -> Failure {
     let may_pass = match &error {
         OpenError::Storage(error) => matches!(

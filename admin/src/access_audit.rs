@@ -6,9 +6,9 @@
 //! sign-ins are only counted and reads are refused, so that nobody can fill the disk; the log still
 //! has a line for each. Tokens with one origin share an allowance, because a limited token can create
 //! a thousand others, and so do all unauthenticated requests. Nobody else uses it up, so that nobody
-//! can hide what another did. What is only counted is counted for each token, so that a record speaks
-//! of its actor alone. Sign-ins are counted apart from the rest, so that nobody can hide a sign-in
-//! behind refusals.
+//! can hide what another did. Events without a record are counted for each token, so that a record
+//! states the number of its own actor. Sign-ins are counted apart from the rest, so that nobody can
+//! hide a sign-in behind refusals.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -49,7 +49,7 @@ pub(crate) enum Proof {
 struct Window {
     /// When each record of the last [`LENGTH`] was counted, oldest first.
     recorded: VecDeque<Instant>,
-    /// Events of each actor since its last record that got no record of their own.
+    /// Events of each actor without a record of their own, since the actor's last record.
     counted: HashMap<ActorId, u64>,
 }
 

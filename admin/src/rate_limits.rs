@@ -108,7 +108,7 @@ pub(crate) fn check_audited_read(
     }
     // None for a token all of whose workspaces are erased.
     let counted = audit.count_read(&caller.principal().actor, records.max(1));
-    let detail = "The token, or those that come from the same one, caused too many audit records within a minute, with exports, backups or refused requests.";
+    let detail = "This token, or tokens that come from the same one, caused too many audit records within a minute, with exports, backups or refused requests.";
     counted.map_err(|wait| too_many(detail, wait))
 }
 

@@ -103,8 +103,8 @@ impl Access {
         tokens.iter().find(|token| token.id == *id).cloned()
     }
 
-    /// Whether the actor's token is revoked or expired, or even deleted since. It may have been active
-    /// when the request was authenticated.
+    /// Whether the actor's token is revoked, expired or deleted. It may have been active when the
+    /// request was authenticated.
     pub fn has_ended(&self, id: &ActorId) -> bool {
         match self.token(id) {
             Some(token) => !token.is_good(self.clock.now()),
@@ -113,7 +113,7 @@ impl Access {
         }
     }
 
-    /// The actor that shares limits with this one: the origin of its token, see [`Principal`].
+    /// The actor under which limits count this one: the origin of its token, see [`Principal`].
     pub fn origin(&self, id: &ActorId) -> ActorId {
         let token = self.token(id);
         let origin = token.as_ref().and_then(TokenDocument::as_origin);
@@ -145,8 +145,8 @@ impl Access {
         from_it.count()
     }
 
-    /// The ended tokens to delete when one is created in a chain of this many documents: some that
-    /// need not be kept any more. In a crowded chain, whatever ended first makes room.
+    /// The ended tokens to delete when one is created in a chain of this many documents: those that are
+    /// no longer kept. If the chain is crowded, also those that ended first.
     pub(crate) fn deletable(&self, documents: usize) -> Vec<ActorId> {
         let (tokens, now) = (self.tokens.load(), self.clock.now());
         let mut ended: Vec<_> = tokens
@@ -191,7 +191,7 @@ impl Access {
         });
     }
 
-    /// Makes the deletion of tokens take effect in this process.
+    /// Removes deleted tokens from memory.
     pub(crate) fn forget(&self, deleted: &[ActorId]) {
         self.tokens.rcu(|tokens| {
             let kept = tokens.iter().filter(|token| !deleted.contains(&token.id));
@@ -255,11 +255,11 @@ impl Access {
 /// all workspaces share the documents of the installation's chain.
 pub(crate) const MAX_FROM_LIMITED: usize = 1_000;
 
-/// Documents of the installation's chain above which ended tokens are not kept: half of what it holds.
+/// Documents of the installation's chain above which ended tokens are not kept: half of its limit.
 pub(crate) const MAX_WITH_ENDED: usize = 16_384;
 
-/// Tokens that one commit deletes: each deletion writes a page of the map again. More than one, so that
-/// deletions catch up.
+/// Most tokens that one commit deletes: each deletion writes a page of the map again. More than one, so
+/// that deletions catch up with creations.
 const MAX_DELETED: usize = 16;
 
 /// Why no owner token could be created.

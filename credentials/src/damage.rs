@@ -27,7 +27,7 @@ pub(crate) enum Damage {
 }
 
 impl Damage {
-    /// Whether the record is what was written, and only the key to its secret is gone.
+    /// Whether the record is intact, and only the key that sealed its secret is missing.
     pub(crate) fn is_of_key(self) -> bool {
         matches!(self, Self::KeyGone)
     }

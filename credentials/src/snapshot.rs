@@ -436,7 +436,7 @@ impl CredentialEntry {
             }
             Err(Unusable::Gone) => return Err(Refusal::SecretGone),
             Err(Unusable::Unavailable) => return Err(Refusal::SecretUnavailable),
-            _ => {}
+            Ok(_) | Err(Unusable::Damaged(_)) => {}
         }
         if self.document.revoked_at.is_some() {
             return Err(Refusal::CredentialRevoked);

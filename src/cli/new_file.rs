@@ -1,4 +1,4 @@
-//! Writes a new file, which has its name only when it is complete. Never overwrites one.
+//! Writes a new file, which gets its name only once it is complete. Never overwrites a file.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -11,8 +11,8 @@ use tempfile::NamedTempFile;
 use super::Failure;
 use crate::lifecycle::Signals;
 
-/// A file with mode 600 and a temporary name in the folder of its own, removed when dropped unless
-/// `keep` was called. What writes one runs in [`until_stopped`].
+/// A file with mode 600, under a temporary name in the folder that it is for. Removed when dropped
+/// unless `keep` was called. Write it inside [`until_stopped`].
 pub(crate) struct NewFile {
     path: PathBuf,
     file: NamedTempFile,
@@ -35,13 +35,13 @@ impl NewFile {
         written.map_err(|error| unwritable(&self.path, &error))
     }
 
-    /// Where it can be read before it is kept.
+    /// The path of the file until it is kept.
     pub(crate) fn temporary_path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Gives the complete file its name. Synced before that, because a power cut would leave part
-    /// of it under its name, and its folder after that, because a power cut would lose the name.
+    /// Gives the complete file its name. A power cut could leave part of the file under that name, so
+    /// it is synced before; and it could lose the name, so the folder is synced afterwards.
     pub(crate) fn keep(self) -> Result<PathBuf, Failure> {
         let Self { path, file } = self;
         let kept = file.as_file().sync_all().and_then(|()| {
@@ -56,9 +56,10 @@ impl NewFile {
     }
 }
 
-/// Runs what writes a [`NewFile`]. A signal to stop drops it, so that the file is removed; without
-/// a handler, the signal would end the process and leave the file. `work` must not read what a person
-/// or a pipe gives: a handler would keep the signal from ending a read that blocks.
+/// Runs a command that writes a [`NewFile`]. A signal to stop drops the command, so that the file is
+/// removed; without a handler, the signal would end the process and leave the file. The command must
+/// not read what a person or a pipe gives: a handler would keep the signal from ending a read that
+/// blocks.
 pub(crate) async fn until_stopped<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -67,13 +68,13 @@ pub(crate) async fn until_stopped<T>(
         biased;
         done = work => done,
         signal = signals.next() => {
-            let stopped = format!("{signal} stopped it before it was done");
-            Err(Failure::failed(stopped).next("Run it again. A file that was not complete is not kept."))
+            let stopped = format!("{signal} stopped the command before it was done");
+            Err(Failure::failed(stopped).next("Run it again. An incomplete file is not kept."))
         }
     }
 }
 
-/// Fails if there is something with the name of a new file, before there is work in vain.
+/// Fails if something already has the name of a new file. Call it before expensive work.
 pub(crate) fn expect_absent(path: &Path) -> Result<(), Failure> {
     match path.symlink_metadata() {
         Ok(_) => Err(unwritable(path, &ErrorKind::AlreadyExists.into())),

@@ -45,9 +45,9 @@ pub(super) struct Notice {
 #[derive(Default)]
 pub(super) struct FieldErrors(Vec<FieldError>);
 
-/// The keys of a workspace that checks are made of.
+/// The keys of a workspace that are checked.
 pub(super) struct CheckedKeys {
-    /// Whether the settings leave the workspace out, so that there are none.
+    /// Whether the settings leave the workspace out, so that none of its keys is checked.
     pub(super) is_left_out: bool,
     /// `sandbox key`.
     pub(super) noun: &'static str,

@@ -190,7 +190,7 @@ impl TokenDocument {
         ends.min().filter(|_| !self.is_good(now))
     }
 
-    /// Whether the token is good, or ended so recently that it stays listed.
+    /// Whether the token is good, or ended recently enough to stay listed.
     pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
         let end = self.ended_at(now);
         end.is_none_or(|end| now.duration_since(end) < KEPT_ENDED)

@@ -8,8 +8,8 @@
 //!   it is acknowledged. It survives a `kill -9`. A power cut may lose it, or leave a part of it, which
 //!   has no valid signature and is ignored.
 //!
-//! Within a second the newer one becomes the synced one. So after a power cut an anchor may be behind
-//! its chain, but it is never ahead or torn. `first_read.rs` says when it may be missing.
+//! About a second later the newer one replaces the synced one. So after a power cut an anchor may be
+//! behind its chain, but it is never ahead or torn. `first_read.rs` says when it may be missing.
 
 mod unsynced;
 
@@ -34,14 +34,16 @@ use crate::{entropy, keyring::Keyring, model::WorkspaceId};
 
 pub(crate) struct Anchors(Arc<Folder>);
 
-/// No field is locked while a file is written: a disk that hangs must not stop those who only ask.
+/// Only `syncing` is locked while a file is written: a disk that hangs must not stop those who read
+/// the other fields.
 struct Folder {
     path: PathBuf,
-    /// The latest synced anchor of each chain that this process has written. On disk with its name.
+    /// The latest anchor of each chain that this process has written and synced, with its name.
     synced: Mutex<HashMap<ChainName, Order>>,
     /// The states whose anchors are not synced yet.
     unsynced: Mutex<BTreeMap<ChainName, Arc<State>>>,
-    /// Held while they are synced, so that a second caller waits for what the first one has taken.
+    /// Held while they are synced, so that a second caller waits for those that the first one has
+    /// taken.
     syncing: tokio::sync::Mutex<()>,
     /// The latest anchor of each chain that could not be written: a store that is put back to the
     /// state in the anchor before it would be accepted.
@@ -95,8 +97,9 @@ impl Anchors {
         Self::path(&self.0.path, chain).exists()
     }
 
-    /// Whether the chain has an anchor that survives a power cut. Only this process's own counts: an
-    /// earlier one may have ended, or failed, between the rename and the sync of the folder.
+    /// Whether the chain has an anchor that survives a power cut. Only one that this process has
+    /// written counts: an earlier process may have ended, or failed, between the rename and the sync of
+    /// the folder.
     pub(crate) fn is_on_disk(&self, chain: &ChainName) -> bool {
         let is_synced = self.0.synced.lock().contains_key(chain);
         is_synced && self.has(chain)
@@ -136,7 +139,7 @@ impl Anchors {
             verified.map(|(head, _)| head)
         };
         let path = Self::path(folder, chain);
-        // Read first: it may become the synced one now.
+        // Read first: it may be replacing the synced one at this moment.
         let unsynced = unsynced::read(&unsynced::path_beside(&path))?;
         let Some(synced) = file::read_if_exists(&path)?.map(verify) else {
             return Ok(None);
@@ -147,7 +150,7 @@ impl Anchors {
             .filter_map(|head| verify(head).ok());
         Ok(Some(synced.map(|synced| {
             let newest = unsynced.chain([synced]).max_by_key(order_of);
-            newest.expect("there is one at least")
+            newest.expect("the synced one at least")
         })))
     }
 
@@ -315,7 +318,10 @@ impl Folder {
         let temporary = self.temporary(chain);
         let written = file::write_new(&temporary, state.bytes(), file::owner_only());
         let replaced = written.and_then(|()| self.replace(chain, now, &temporary));
-        delete_if_failed(replaced, &temporary)
+        if replaced.is_err() {
+            let _ = delete(&temporary);
+        }
+        replaced
     }
 
     fn replace(&self, chain: &ChainName, now: Order, temporary: &Path) -> Result<(), FileError> {
@@ -365,14 +371,6 @@ async fn in_background<T: Send + 'static, E: Display + Send + 'static>(
         .map_err(StorageError::unavailable)
 }
 
-/// Deletes a temporary file if what was done with it has failed.
-fn delete_if_failed(done: Result<(), FileError>, file: &Path) -> Result<(), FileError> {
-    if done.is_err() {
-        let _ = delete(file);
-    }
-    done
-}
-
 fn delete(file: &Path) -> Result<(), FileError> {
     fs::remove_file(file).map_err(FileError::at(file))
 }
@@ -385,6 +383,6 @@ fn file_name(chain: &ChainName) -> String {
 pub(crate) const HEADS: &str = "heads";
 /// The end of the names of temporary files: no chain's name has a dot in it.
 const TEMPORARY: &str = ".new";
-/// How long an anchor may be behind its chain after a power cut, besides the time that the file system
-/// takes to commit a rename.
+/// How long a change may wait until its anchor is synced. After a power cut the anchor may be behind by
+/// this and by the time that the file system takes to commit a rename.
 const SYNC_DELAY: Duration = Duration::from_secs(1);

@@ -33,20 +33,9 @@ impl Chains {
     }
 
     /// Writes the anchor of a chain that may have none because of a crash.
-    pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) {
-        if let Some(state) = tracked.state().filter(|_| !self.is_anchored(tracked))
-            && let Err(error) = self.write_anchor(tracked.chain.name(), &state).await
-        {
-            tracing::warn!(%error, "the anchor of a chain could not be written");
-        }
-    }
-
-    /// Brings the anchor of the installation's first head to disk, if that is the newest one.
-    pub(crate) async fn anchor_first_head(&self) -> Result<(), StorageError> {
-        let own = &self.installation;
-        let first = own.state().filter(|state| state.head.seq == 1);
-        match first.filter(|_| !self.is_anchored(own)) {
-            Some(state) => self.write_anchor(own.chain.name(), &state).await,
+    pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) -> Result<(), StorageError> {
+        match tracked.state().filter(|_| !self.is_anchored(tracked)) {
+            Some(state) => self.write_anchor(tracked.chain.name(), &state).await,
             None => Ok(()),
         }
     }

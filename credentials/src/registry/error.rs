@@ -97,7 +97,7 @@ pub enum ChangeError {
     /// As many tokens come from the creator's limited token as may, including recently ended ones.
     #[error(
         "from a token that is limited to workspaces, and from those that come from it, 1,000 tokens can be created, \
-         those that ended in the last 30 days included: ask an owner without a workspace limit for a new owner token"
+         those that ended within the last 30 days included: ask an owner without a workspace limit for a new owner token"
     )]
     TooManyTokens,
     /// The caller has seen another revision than this one, which is current.
@@ -138,8 +138,8 @@ pub enum ChangeError {
     /// The keyring has no usable key of the workspace that may seal anything new, such as after an older
     /// keyring was put back.
     #[error(
-        "the keyring lacks the key that seals what this workspace stores: its credentials can be revoked, and nothing \
-         else can be stored or changed in it"
+        "the keyring lacks the key that seals what this workspace stores: its credentials can be revoked, but nothing \
+         else in it can be stored or changed"
     )]
     KeyLost,
     /// Audit records that were to be exported are damaged.
@@ -344,8 +344,8 @@ pub enum OpenError {
     AnchorMissing(PathBuf),
     /// The first anchor of a new installation cannot be written.
     #[error(
-        "nothing can be stored before a file is in the folder {}, and it cannot be written there ({reason}): make that \
-         a folder in which the user that Keyside runs as may create and lock files, and start again",
+        "a new installation needs its first file in the folder {}, and it cannot be written ({reason}): make that a \
+         folder in which the user that Keyside runs as may create and lock files, and start again",
         heads.display()
     )]
     FirstAnchorNotWritten {

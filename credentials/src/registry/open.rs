@@ -454,7 +454,11 @@ fn erased(chains: &Chains, clock: &Ratchet) -> HashMap<WorkspaceId, Timestamp> {
 /// After the second commit, an installation does not start without an anchor, so before its first
 /// anchor is on disk nothing is committed on the first head, and no workspace gets a key.
 async fn anchor_first_head(chains: &Chains, heads: &Path) -> Result<(), OpenError> {
-    let written = chains.anchor_first_head().await;
+    let own = chains.installation();
+    if own.state().is_none_or(|state| state.head.seq > 1) {
+        return Ok(());
+    }
+    let written = chains.write_first_anchor(own).await;
     written.map_err(|error| OpenError::first_anchor_not_written(error, heads))
 }
 

@@ -72,8 +72,11 @@ impl Registry {
         let is_begun = state
             .as_ref()
             .is_some_and(|state| state.head.incarnation == registration.incarnation);
-        if registration.pending.is_some() && is_begun {
-            self.chains.write_first_anchor(&tracked).await;
+        if registration.pending.is_some()
+            && is_begun
+            && let Err(error) = self.chains.write_first_anchor(&tracked).await
+        {
+            tracing::warn!(%error, "the anchor of a chain could not be written");
         }
         match (&registration.pending, is_begun) {
             (Some(pending), false) => {

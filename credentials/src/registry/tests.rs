@@ -178,6 +178,17 @@ impl Installation {
         self.folder.path().join(HEADS)
     }
 
+    /// Puts the anchors back to those of `older`, as a power cut may.
+    fn put_back_anchors(&self, older: &Installation) {
+        for entry in fs::read_dir(self.heads()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "unsynced") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        copy_files(&older.heads(), &self.heads());
+    }
+
     /// The storage key of the only document that begins with this text.
     fn stored_at(&self, begins: &str) -> String {
         let contents = self.memory.contents();
@@ -217,7 +228,8 @@ impl Installation {
     }
 }
 
-/// Without background tasks, so that nothing happens but what a test does.
+/// Without background tasks, so that nothing happens but what a test does, except that anchors are
+/// synced a second later.
 async fn open_without_tasks(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
     let (registry, _) = Registry::open_as(open::Role::Authority, options).await?;
     Ok(registry)

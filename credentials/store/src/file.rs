@@ -250,7 +250,7 @@ pub fn write_new(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), 
 }
 
 /// Writes a part of a file, which is created if it does not exist. Not synced: a power cut may lose
-/// the part, or a piece of it.
+/// some or all of that part.
 pub fn write_at(
     path: &Path,
     contents: &[u8],

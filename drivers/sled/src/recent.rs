@@ -1,6 +1,6 @@
-//! The values of single keys that were read or swapped last. Each change reads the heads that it is
-//! decided on, and mostly finds them here, where a read neither waits for a disk nor needs a thread
-//! that may.
+//! A cache of the values that were last read one by one, or swapped. Each change reads the heads that
+//! it is decided on, and usually finds them here, so that it neither waits for a disk nor hands the
+//! read to a thread that may wait.
 //!
 //! The folder is locked, so no other process changes a value without this one.
 
@@ -13,6 +13,7 @@ pub(super) struct Recent(Mutex<Values>);
 
 #[derive(Default)]
 struct Values {
+    /// The one that was used last is first.
     latest: VecDeque<(String, Vec<u8>)>,
     /// Number of writes that have begun.
     writes: u64,

@@ -1,5 +1,5 @@
-//! The file of an anchor that is not synced yet. It has two places, which are written in turn, so that
-//! the previous head stays whole while the next one is written.
+//! The file of an anchor that is not synced yet. It has two slots, which are written in turn, so that
+//! the previous head stays intact while the next one is written.
 //!
 //! It is not renamed into place: ext4 begins to write out a file as soon as it replaces another one
 //! (Linux, `ext4_rename` in fs/ext4/namei.c), which takes as long as the rest of a change.
@@ -20,11 +20,11 @@ pub(super) fn path_beside(synced: &Path) -> PathBuf {
     path.into()
 }
 
-/// The heads in the file, of which any may be torn.
+/// The heads in the file, of which either may be torn.
 pub(super) fn read(path: &Path) -> Result<[Option<Vec<u8>>; 2], FileError> {
     let bytes = file::read_if_exists(path)?.unwrap_or_default();
-    Ok([0, 1].map(|place| {
-        let (len, rest) = bytes.get(place * PLACE..)?.split_first_chunk()?;
+    Ok([0, 1].map(|slot| {
+        let (len, rest) = bytes.get(slot * SLOT_LEN..)?.split_first_chunk()?;
         let head = rest.get(..u16::from_le_bytes(*len).into())?;
         (!head.is_empty()).then(|| head.to_vec())
     }))
@@ -35,11 +35,11 @@ pub(super) fn newest(path: &Path) -> Result<Option<Order>, FileError> {
     Ok(orders(path)?.into_iter().flatten().max())
 }
 
-/// Writes a head in the place of the older one, unless both are newer. The caller holds the lock on
+/// Writes a head into the slot of the older one, unless both are newer. The caller holds the lock on
 /// the folder.
 pub(super) fn write(path: &Path, head: &[u8], order: Order) -> Result<(), FileError> {
     let [first, second] = orders(path)?;
-    let (place, older) = match first <= second {
+    let (slot, older) = match first <= second {
         true => (0, first),
         false => (1, second),
     };
@@ -48,7 +48,7 @@ pub(super) fn write(path: &Path, head: &[u8], order: Order) -> Result<(), FileEr
     }
     let len = u16::try_from(head.len()).expect("a head is at most 4 KiB");
     let bytes = [&len.to_le_bytes(), head].concat();
-    file::write_at(path, &bytes, (place * PLACE) as u64, file::owner_only())
+    file::write_at(path, &bytes, (slot * SLOT_LEN) as u64, file::owner_only())
 }
 
 fn orders(path: &Path) -> Result<[Option<Order>; 2], FileError> {
@@ -60,6 +60,6 @@ fn orders(path: &Path) -> Result<[Option<Order>; 2], FileError> {
 
 /// The end of the file's name.
 const UNSYNCED: &str = ".unsynced";
-/// Bytes from one place to the next: each has pages of its own.
-const PLACE: usize = 8 << 10;
-const _: () = assert!(Head::MAX_LEN + size_of::<u16>() <= PLACE);
+/// Bytes of a slot, so that each has pages of its own.
+const SLOT_LEN: usize = 8 << 10;
+const _: () = assert!(Head::MAX_LEN + size_of::<u16>() <= SLOT_LEN);

@@ -27,7 +27,7 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     pub(in crate::registry) document: CredentialDocument,
     pub(in crate::registry) entry: Arc<CredentialEntry>,
     pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
-    /// The key that seals new data. Only a revocation, which seals nothing, may go without.
+    /// The key that seals new data. Only a revocation, which seals nothing, may do without.
     key: Option<Arc<SealingKey>>,
     pub(in crate::registry) now: jiff::Timestamp,
     /// Records for versions that this change destroys because they ended.
@@ -57,7 +57,7 @@ impl Registry {
         of: &WorkspaceId,
         id: &CredentialId,
     ) -> Result<CredentialEdit<'_>, ChangeError> {
-        let edit = self.begin_revocation(of, id)?;
+        let edit = self.begin_without_key(of, id)?;
         let entry = &edit.entry;
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
@@ -73,8 +73,8 @@ impl Registry {
         }
     }
 
-    /// Begins a change that takes no key, if the record is what was written.
-    pub(super) fn begin_revocation(
+    /// Begins a change that needs no key, unless the record was edited.
+    pub(super) fn begin_without_key(
         &self,
         of: &WorkspaceId,
         id: &CredentialId,

@@ -14,7 +14,7 @@ use crate::{
 
 impl Registry {
     /// Revokes a credential and destroys all versions of its secret, which is final. Its record
-    /// stays. Takes no key, so it works if the one that seals the secret is lost. Revoking twice
+    /// stays. Needs no key, so it works if the one that seals the secret is lost. Revoking twice
     /// changes nothing.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Registry {
     ) -> Result<(), ChangeError> {
         let of = self.workspace_of(id).await?;
         let decide = || {
-            self.begin_revocation(&of, id)?
+            self.begin_without_key(&of, id)?
                 .decide_revocation(by, revocation)
         };
         let decided = self.change_workspace(by, &of, Priority::High, decide);

@@ -15,7 +15,7 @@ fn let_anchors_fail(installation: &Installation) -> PathBuf {
     lock
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
     let (installation, registry) = Installation::with_acme().await;
     assert_eq!(registry.anchors_behind(), 0);
@@ -62,7 +62,7 @@ async fn a_head_that_may_be_in_memory_only_gets_no_anchor() {
     assert_eq!(registry.anchors_behind(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_older_anchor_does_not_hide_that_a_newer_one_could_not_be_written() {
     let (installation, registry) = Installation::with_acme().await;
     let chain = registry.chains.of(&acme());
@@ -119,7 +119,7 @@ async fn a_start_deletes_the_temporary_files_of_a_crash() {
     assert!(registry.chains.has_anchor(registry.chains.installation()));
 }
 
-/// Of two authorities, each has its own copy of the folder's state.
+/// Each process knows only which anchors it has written itself.
 #[tokio::test]
 async fn an_anchor_is_not_replaced_by_an_older_one_of_another_process() {
     let (installation, registry) = Installation::with_acme().await;
@@ -177,8 +177,8 @@ async fn what_is_left_beside_an_anchor_that_was_moved_away_is_not_of_a_new_chain
     }
 }
 
-/// An installation after a `kill -9`: its last two changes are in the unsynced anchor only. Returns
-/// that file, and the store before each of the two.
+/// An installation after a `kill -9`: its last two changes are in the unsynced anchor only, as long as
+/// no second passes. Returns that file, and the store before each of the two.
 async fn killed_after_two_changes() -> (Installation, PathBuf, [Memory; 2]) {
     let (installation, registry) = Installation::with_acme().await;
     registry.link(true).await;
@@ -201,7 +201,7 @@ async fn is_served(installation: &Installation) -> bool {
     !registry.workspace(&acme()).unwrap().damaged
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_older_than_an_unsynced_anchor_is_detected() {
     let (installation, unsynced, before) = killed_after_two_changes().await;
     for before in &before {
@@ -213,7 +213,7 @@ async fn a_store_that_is_older_than_an_unsynced_anchor_is_detected() {
     assert!(is_served(&installation).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_anchor_that_is_torn_by_a_power_cut_is_ignored() {
     let (installation, unsynced, [first, second]) = killed_after_two_changes().await;
     let whole = fs::read(&unsynced).unwrap();
@@ -228,7 +228,7 @@ async fn an_anchor_that_is_torn_by_a_power_cut_is_ignored() {
         torn(len);
         assert!(is_served(&installation).await, "{len} bytes are left");
     }
-    // What is left of it is in the way of no other one.
+    // What is left of it does not prevent the next one.
     let registry = installation.open().await;
     registry.add(&act(), key("c", "sk-acme-c")).await.unwrap();
     registry.chains.anchors.sync().await.unwrap();

@@ -252,7 +252,7 @@ async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fa
         }
         drop(registry);
         // After a power cut the anchors may be behind the store.
-        copy_files(&prepared.heads(), &installation.heads());
+        installation.put_back_anchors(&prepared);
         let registry = installation.open().await;
         let found = shown(&registry);
         match &outcome {

@@ -1,21 +1,17 @@
 //! Tokens that were revoked or have expired: kept for a while, then deleted.
 
-use jiff::Timestamp;
 use keyside_store::chain::Write;
 use tokio::task::JoinHandle;
 
 use super::{
     access::{limited_owner, limited_to, made, new_token, store},
+    clock::at,
     *,
 };
 use crate::{
     access::{MAX_FROM_LIMITED, MAX_WITH_ENDED, NewToken, Role, Token, TokenDocument},
     record::Draft,
 };
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
 
 /// Creates a token and revokes it.
 async fn revoked(registry: &Arc<Registry>) -> Token {

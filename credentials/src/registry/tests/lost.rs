@@ -255,7 +255,7 @@ async fn a_repeated_creation_does_not_overwrite_a_lost_credential() {
     assert!(matches!(again, Err(ChangeError::Damaged)), "{again:?}");
 }
 
-/// A new label would not help, as it does for a damaged record. To end a use takes no key.
+/// A new label would not help, as it does for a damaged record. Only a revocation needs no key.
 #[tokio::test]
 async fn a_workspace_without_its_key_can_only_be_revoked_in_or_erased_and_created_again() {
     let (installation, registry) = Installation::with_acme().await;

@@ -154,7 +154,7 @@ impl WithFile {
     /// Restores that state, and returns the store to continue with.
     fn go_back(&self, files: &[(PathBuf, Vec<u8>)], installation: &Installation) -> Arc<Memory> {
         self.put(files);
-        copy_files(&installation.heads(), &self.installation.heads());
+        self.installation.put_back_anchors(installation);
         Arc::new(installation.memory.copy())
     }
 }

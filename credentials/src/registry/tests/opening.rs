@@ -256,7 +256,7 @@ async fn anchors_behind_the_store_after_a_power_cut_are_accepted() {
         registry.add(&act(), new).await.unwrap();
     }
     drop(registry);
-    copy_files(&before.heads(), &installation.heads());
+    installation.put_back_anchors(&before);
     let registry = installation.open().await;
     assert_eq!(registry.list(&Filter::default()).len(), 70);
     registry.audit().verify().await.unwrap();

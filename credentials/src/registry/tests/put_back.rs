@@ -16,9 +16,15 @@ impl Installation {
     /// Puts everything of a chain back to its state in `older`, including its anchor.
     fn put_back_with_anchor(&self, chain: &str, older: &Installation) {
         self.put_back(chain, &older.memory);
-        let anchor = chain.replace('/', ".");
-        let from = older.heads().join(&anchor);
-        fs::copy(from, self.heads().join(&anchor)).unwrap();
+        let synced = chain.replace('/', ".");
+        for anchor in [format!("{synced}.unsynced"), synced] {
+            let (from, to) = (older.heads().join(&anchor), self.heads().join(&anchor));
+            // Either may have none that is not synced.
+            let _ = fs::remove_file(&to);
+            if from.exists() {
+                fs::copy(from, to).unwrap();
+            }
+        }
     }
 }
 

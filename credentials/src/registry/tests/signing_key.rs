@@ -187,7 +187,7 @@ async fn a_rotation_interrupted_at_any_write_is_completed_at_the_start_or_not_be
             let reached = storage.heal();
             if registry.keyring.public_key() == old {
                 // A power cut may lose the anchors until the old key is destroyed.
-                copy_files(&prepared.heads(), &installation.heads());
+                installation.put_back_anchors(&prepared);
             }
             drop(registry);
             let registry = open(&installation).await;

@@ -89,7 +89,7 @@ impl Map {
         Some(removed)
     }
 
-    /// Refuses a map with too many pages as the successor of `before`, unless it has no more documents.
+    /// Refuses a map with too many pages, unless it has no more documents than its predecessor.
     pub(super) fn check_capacity(&self, before: Option<&Self>) -> Result<(), CommitError> {
         let count_before = || before.map_or(0, |before| before.documents().count());
         match self.pages.len() > MAX_PAGES && self.documents().count() > count_before() {
