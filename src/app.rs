@@ -60,6 +60,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("keyside")
+        // A start reads on threads of the blocking pool, and they keep memory until they end.
+        .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
         .build();
     runtime.map_err(Failure::failed)
