@@ -9,6 +9,7 @@ use keyside_config::{
     Proxy,
 };
 use parking_lot::RwLock;
+use tokio::sync::Mutex;
 
 use crate::{
     egress::Egress,
@@ -54,6 +55,7 @@ pub(crate) struct SharedResources {
     process_wide: Arc<Quota>,
     requests: Arc<Quota>,
     pools: Arc<AllPools>,
+    closing: Arc<Mutex<()>>,
     by_provider: HashMap<ProviderId, Arc<Quota>>,
     credentials: Arc<CredentialNames>,
 }
@@ -77,6 +79,7 @@ impl SharedResources {
             process_wide: Quota::new(limits.upstream_connections),
             requests,
             pools: Arc::default(),
+            closing: Arc::default(),
             by_provider: catalogue.iter().map(quota).collect(),
             credentials: Arc::new(catalogue.credential_names()),
         }
@@ -88,6 +91,7 @@ impl SharedResources {
             process_wide: self.process_wide.clone(),
             destination: destination.unwrap_or(&self.process_wide).clone(),
             pools: self.pools.clone(),
+            closing: self.closing.clone(),
             requests: self.requests.clone(),
         }
     }

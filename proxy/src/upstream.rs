@@ -36,7 +36,7 @@ pub(crate) use reachability::check_reachable;
 pub use reachability::{Reachable, Unreachable};
 use resend::{ResendCandidate, ResendState};
 use tcp::TcpError;
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     head_limits::HeadLimits,
@@ -66,9 +66,18 @@ pub(crate) struct ConnectionQuotas {
     pub(crate) destination: Arc<Quota>,
     /// The pools of all hosts: an idle connection holds a slot too and can be closed to free it.
     pub(crate) pools: Arc<AllPools>,
+    /// Held while an idle connection is closed to free its slot.
+    pub(crate) closing: Arc<Mutex<()>>,
     /// The requests in flight. Each may have a response that its client does not read, see
     /// [`stream_window`].
     pub(crate) requests: Arc<Quota>,
+}
+
+/// The limit that is reached, and so which connections can be closed for another one.
+enum Shortage {
+    /// Only the destination's own connections help.
+    Destination,
+    ProcessWide,
 }
 
 /// The slot of one connection, held for as long as its socket is open.
@@ -92,6 +101,16 @@ impl ConnectionQuotas {
         Some(ConnectionSlot {
             _permits: Some(permits),
         })
+    }
+
+    /// What `workspace` lacks a single slot of, if that is all it lacks.
+    fn shortage(&self, workspace: &WorkspaceId) -> Option<Shortage> {
+        let short = |quota: &Quota| quota.one_release_suffices(workspace);
+        match (short(&self.destination), short(&self.process_wide)) {
+            (Some(true), _) => Some(Shortage::Destination),
+            (None, Some(true)) => Some(Shortage::ProcessWide),
+            _ => None,
+        }
     }
 }
 
@@ -289,25 +308,37 @@ impl Upstream {
         if let Some(slot) = quotas.try_acquire(workspace) {
             return Ok(slot);
         }
-        let released = quotas.process_wide.released();
-        let short = |quota: &Quota| quota.one_release_suffices(workspace);
-        let closed = match (short(&quotas.destination), short(&quotas.process_wide)) {
-            // The limit of this destination is reached, and only closing one of its own connections
-            // helps.
-            (Some(true), _) => self.pools.close_idle(),
-            (None, Some(true)) => quotas.pools.close_idle(),
-            // A workspace that has its share gets no more at the expense of others.
-            _ => false,
-        };
-        if closed {
-            let _ = timeout(CLOSE_TIMEOUT, released).await;
+        // A workspace that has its share gets no more at the expense of others.
+        if quotas.shortage(workspace).is_none() {
+            return quotas
+                .try_acquire(workspace)
+                .ok_or(SendError::ConnectionLimit);
         }
-        quotas
-            .try_acquire(workspace)
-            .ok_or(SendError::ConnectionLimit)
+        let freed = async {
+            // One at a time: a release wakes all that wait, so the last would get nothing.
+            let _turn = quotas.closing.lock().await;
+            loop {
+                // Before the attempt, so that no release is missed.
+                let released = quotas.process_wide.released();
+                if let Some(slot) = quotas.try_acquire(workspace) {
+                    return Some(slot);
+                }
+                let closed = match quotas.shortage(workspace) {
+                    Some(Shortage::Destination) => self.pools.close_idle(),
+                    Some(Shortage::ProcessWide) => quotas.pools.close_idle(),
+                    None => false,
+                };
+                if !closed {
+                    return quotas.try_acquire(workspace);
+                }
+                // A request that has just come may take the slot: then another is closed.
+                released.await;
+            }
+        };
+        let freed = timeout(CLOSE_TIMEOUT, freed).await;
+        freed.ok().flatten().ok_or(SendError::ConnectionLimit)
     }
 
-    /// Without a pool, the connection is not kept for another request.
     async fn send_on(
         &self,
         pool: Option<&Arc<Pool>>,
@@ -455,5 +486,6 @@ const MIN_WINDOW: u32 = 16 << 10;
 /// Bytes: allows 5 MB/s at a round trip of 50 ms. hyper's default is 2 MiB.
 const MAX_WINDOW: u32 = 256 << 10;
 
-/// How long to wait for a closed connection's slot before the request is refused.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
+/// How long a request waits for the slot of an idle connection, its turn included, before it is
+/// refused. Closing one takes less than a millisecond.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);

@@ -210,6 +210,27 @@ fn idle_connections_do_not_block_new_workspaces() {
     }
 }
 
+/// Each key has its own connections, and the idle ones of a key that is no longer used count towards
+/// the workspace's share.
+#[test]
+fn all_requests_with_another_key_get_the_slots_of_idle_connections() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = limited(setting, 16, &upstream);
+        let second = "sk-proj-e2eSecond0123456789abcdefghijklmnop";
+        keyside.add_key("acme", "openai", "second", second);
+        let mut first = Hog::new(&keyside, &upstream, &chat(), 8);
+        assert_eq!(first.held.len(), 8, "{setting}: its share");
+        for mut stream in first.held.drain(..) {
+            first.client.send(&mut stream, b" and the rest", true);
+            assert_eq!(first.client.finish(stream).status(), 200, "{setting}");
+        }
+        let ask = chat().header("X-Keyside-Label", "second");
+        let hog = Hog::new(&keyside, &upstream, &ask, 8);
+        assert_eq!(hog.held.len(), 8, "{setting}: in place of the idle ones");
+    }
+}
+
 #[test]
 fn a_full_destination_does_not_affect_others() {
     let upstream = Upstream::ok();

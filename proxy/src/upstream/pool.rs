@@ -112,16 +112,24 @@ impl AllPools {
         all.retain(|pools| pools.strong_count() > 0);
         let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
         drop(all);
-        pools.iter().any(|pools| pools.close_idle())
+        close_first(pools.iter().filter_map(|pools| pools.first_to_expire()))
     }
 }
 
 impl Pools {
+    /// Closes an idle connection. Returns whether there was one.
     pub(super) fn close_idle(&self) -> bool {
-        self.by_credential
-            .lock()
-            .values()
-            .any(|pool| pool.close_idle())
+        close_first(self.first_to_expire())
+    }
+
+    /// The pool whose idle connection expires before those of the others.
+    fn first_to_expire(&self) -> Option<(Instant, Arc<Pool>)> {
+        let pools = self.by_credential.lock();
+        let idle = pools.values().filter_map(|pool| {
+            let until = pool.open.lock().next_expiry()?;
+            Some((until, pool.clone()))
+        });
+        idle.min_by_key(|(until, _)| *until)
     }
 
     /// The pool of this credential. Must be called on the runtime that the connections live on.
@@ -179,6 +187,7 @@ impl Pool {
     /// Closes the connection that has been idle for longest.
     fn close_idle(&self) -> bool {
         let mut open = self.open.lock();
+        open.forget_closed();
         if !open.idle.is_empty() {
             open.idle.remove(0);
             return true;
@@ -239,6 +248,29 @@ impl Pool {
         });
         open.idle.is_empty() && open.shared.is_empty()
     }
+}
+
+impl Open {
+    /// Drops connections that the peer has closed: their slots are free already.
+    fn forget_closed(&mut self) {
+        self.idle.retain(|idle| !idle.connection.sender.is_closed());
+        self.shared.retain(|shared| !shared.sender.is_closed());
+    }
+
+    /// When the first idle connection expires; `None` if there is none.
+    fn next_expiry(&mut self) -> Option<Instant> {
+        self.forget_closed();
+        let unused = self.shared.iter().filter(|it| !it.streams.has_open());
+        let shared = unused.map(|it| it.used + HTTP2_IDLE);
+        self.idle.iter().map(|it| it.until).chain(shared).min()
+    }
+}
+
+/// Closes an idle connection of the pool where one expires first: a key that is in use needs its own
+/// again at once.
+fn close_first(pools: impl IntoIterator<Item = (Instant, Arc<Pool>)>) -> bool {
+    let first = pools.into_iter().min_by_key(|(until, _)| *until);
+    first.is_some_and(|(_, pool)| pool.close_idle())
 }
 
 impl StreamLimit {
