@@ -154,4 +154,6 @@ test("a page that follows checks says that its session has ended, and leads back
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
   await enterToken(page, keyside.owner);
   await page.waitForURL(/\/checks\?workspace=acme/);
+  // The run on request, or the one after the key was added, which may follow it.
+  await page.getByText(/Last run, .*: finished/).waitFor();
 });
