@@ -73,7 +73,8 @@ pub struct SmokeView {
     pub requests_per_day: u64,
     /// The cap on tokens of one workspace and day, in UTC.
     pub tokens_per_day: u64,
-    /// The latest run, or the one that the query names; null if there is none.
+    /// The one that the query names, or the newest that has not finished, or else the one that
+    /// finished last; null if there is none.
     pub run: Option<SmokeRunView>,
     /// The keys, those that are expected and missing, and posted results.
     pub items: Vec<SmokeItemView>,

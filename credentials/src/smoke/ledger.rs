@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_NOTE, plan::Selection};
-use crate::model::random_id;
+use crate::model::{Scope, random_id};
 
 /// Why a run was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,8 +174,16 @@ impl Ledger {
         runs.find(|run| run.id == taken.id && run.is_unfinished() && run.has_lease_of(taken))
     }
 
+    /// The run to show of those that may check something in `within`: the newest that has not
+    /// finished, or else the one that finished last. A run that was added later may have finished
+    /// earlier: it had nothing left to check.
+    pub(super) fn latest(&self, within: &Scope) -> Option<&Run> {
+        let touching = self.runs.iter().filter(|run| run.selection.touches(within));
+        touching.max_by_key(|run| (run.is_unfinished(), run.finished_at))
+    }
+
     /// Oldest first.
-    pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter()
     }
 }

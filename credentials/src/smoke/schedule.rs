@@ -1,6 +1,7 @@
 //! The background task: starts the runs of the schedule and of changed keys, and executes runs.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -13,15 +14,15 @@ use super::{
     LEDGER, Selection, Smoke,
     ledger::{Claim, Ledger, Run, Trigger},
 };
-use crate::snapshot::Snapshot;
+use crate::{model::WorkspaceId, snapshot::Snapshot};
 
 /// What the background task remembers between two looks.
 #[derive(Default)]
 pub(super) struct Watch {
     /// The credentials at the last look.
     seen: Weak<Snapshot>,
-    /// Whether a tagged key has a secret that was never checked.
-    is_due: bool,
+    /// The workspaces with a tagged key whose secret was never checked.
+    due: BTreeSet<WorkspaceId>,
     /// When a run of changed keys was started last.
     changed_at: Option<Instant>,
     /// When the metrics were read from the notes last.
@@ -64,7 +65,7 @@ impl Smoke {
         let mut is_added = self.start_scheduled(watch).await?;
         self.look_for_changes(watch).await?;
         let is_rested = has_passed(watch.changed_at, CHANGE_PAUSE);
-        if watch.is_due && self.settings.on_change && is_rested {
+        if !watch.due.is_empty() && self.settings.on_change && is_rested {
             is_added |= self.start_changed(watch).await?;
         }
         if is_added || is_woken || has_passed(watch.read_at, LEDGER_INTERVAL) {
@@ -103,11 +104,11 @@ impl Smoke {
         let current = Arc::downgrade(&self.registry.current());
         let is_stale = has_passed(watch.refreshed_at, REFRESH_INTERVAL);
         let is_changed = !Weak::ptr_eq(&watch.seen, &current);
-        let is_awaited = watch.is_due && self.settings.on_change;
+        let is_awaited = !watch.due.is_empty() && self.settings.on_change;
         if !is_stale && !is_awaited && !is_changed {
             return Ok(());
         }
-        watch.is_due = false;
+        watch.due.clear();
         let mut known = Vec::new();
         for subject in self.plan(&Selection::default()) {
             let Some(credential) = &subject.credential else {
@@ -115,7 +116,9 @@ impl Smoke {
             };
             let series = self.series(&subject).await?;
             let version = self.registry.in_use(credential);
-            watch.is_due |= version.is_some_and(|version| series.is_due(&version));
+            if version.is_some_and(|version| series.is_due(&version)) {
+                watch.due.insert(subject.workspace.clone());
+            }
             known.push((credential.id.clone(), subject.provider, series));
         }
         self.board.lock().replace_credentials(known);
@@ -133,11 +136,20 @@ impl Smoke {
     /// Starts a run of changed keys, unless there is one: then this is asked again.
     async fn start_changed(&self, watch: &mut Watch) -> Result<bool, StorageError> {
         let now = self.registry.clock.now();
-        let run = Run::new(Trigger::Change, Selection::default(), now);
+        // Named, so that the run is shown where it checks something. All, if they are many.
+        let workspaces = match watch.due.len() {
+            ..=MAX_NAMED => watch.due.iter().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let selection = Selection {
+            workspaces,
+            providers: Vec::new(),
+        };
+        let run = Run::new(Trigger::Change, selection, now);
         let add = |ledger: &mut Ledger| ledger.add_change(run.clone());
         let is_added = self.notes.update(LEDGER, add).await?;
         if is_added {
-            watch.is_due = false;
+            watch.due.clear();
             watch.changed_at = Some(Instant::now());
         }
         Ok(is_added)
@@ -169,6 +181,9 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Between two runs of changed keys: a burst of changes becomes one run.
 const CHANGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Workspaces that a run of changed keys names.
+const MAX_NAMED: usize = 16;
 
 /// How soon a run of another process that has ended is continued, after its lease.
 const LEDGER_INTERVAL: Duration = Duration::from_secs(15);

@@ -254,3 +254,60 @@ async fn changed_keys_wait_for_the_schedule_if_the_settings_say_so() {
 async fn settle() {
     tokio::time::sleep(std::time::Duration::from_secs(60)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_found_nothing_left_to_check_does_not_hide_the_one_that_checks() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    let smoke = world.process();
+    world.provider.is_stuck.store(true, Ordering::SeqCst);
+    let started = smoke.start_all().await;
+    // Finds the key due, and starts a run of changed keys after the one on request.
+    smoke.look(&mut Watch::default(), true).await.unwrap();
+    settle().await;
+    assert_eq!(world.provider.sent(), 1);
+    let ledger: Ledger = smoke.notes.read(LEDGER).await.unwrap();
+    let ended: Vec<_> = ledger
+        .runs()
+        .map(|run| (run.trigger, run.finished_at.is_some()))
+        .collect();
+    assert_eq!(ended, [(Trigger::Request, false), (Trigger::Change, true)]);
+    assert_eq!(shown(&smoke, &Scope::All).await, started.run.id);
+
+    world.provider.is_stuck.store(false, Ordering::SeqCst);
+    world.clock.set(NOON + 120);
+    smoke.work().await;
+    assert_eq!(shown(&smoke, &Scope::All).await, started.run.id, "finished last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_changed_keys_is_shown_where_keys_changed() {
+    let world = World::new().await;
+    let created = world.registry.create_workspace(&act(), workspace("beta"));
+    created.await.unwrap();
+    world.key("openai", "one").await;
+    let smoke = world.process();
+    smoke.run().await;
+    let of_acme = shown(&smoke, &only("acme")).await;
+    let other = NewCredential {
+        workspace: "beta".parse().unwrap(),
+        ..new("openai", "other")
+    };
+    world.add(other).await;
+    world.clock.set(NOON + 10);
+    smoke.look(&mut Watch::default(), true).await.unwrap();
+    settle().await;
+    assert_eq!(world.provider.asked("other"), 1);
+    assert_eq!(shown(&smoke, &only("acme")).await, of_acme);
+    assert_ne!(shown(&smoke, &only("beta")).await, of_acme);
+}
+
+fn only(workspace: &str) -> Scope {
+    Scope::Only(Arc::new([workspace.parse().unwrap()].into()))
+}
+
+/// The id of the run that a page of `within` shows.
+async fn shown(smoke: &Smoke, within: &Scope) -> String {
+    let overview = smoke.overview(&Selection::default(), within).await;
+    overview.unwrap().run.unwrap().id
+}
