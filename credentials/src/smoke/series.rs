@@ -16,8 +16,10 @@ use crate::snapshot::SecretInUse;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Series {
-    /// The run that began a check last. Written before anything is sent.
-    begun: Option<String>,
+    /// The runs that began a check and have no result of it yet, oldest first. Written before
+    /// anything is sent. Several at a time: a run may be requested while another one waits for the
+    /// provider.
+    in_progress: Vec<String>,
     /// The version of the secret that was checked last.
     version: Option<SecretInUse>,
     results: VecDeque<SmokeResult>,
@@ -40,17 +42,20 @@ impl Series {
     /// Notes that `run` is about to check a version of the key. Nothing that was begun is begun
     /// again, so a run that is executed twice spends once.
     pub(super) fn begin(&mut self, run: &Run, version: &SecretInUse, now: Timestamp) -> Begin {
-        if self.begun.as_deref() == Some(&*run.id) {
-            if self.of_run(&run.id).is_some() {
-                return Begin::Done;
-            }
+        if self.of_run(&run.id).is_some() {
+            return Begin::Done;
+        }
+        if self.in_progress.contains(&run.id) {
             self.record(SmokeResult::interrupted(now).of_run(run));
             return Begin::Interrupted;
         }
         if run.trigger == Trigger::Change && !self.is_due(version) {
             return Begin::Done;
         }
-        self.begun = Some(run.id.clone());
+        if self.in_progress.len() == MAX_IN_PROGRESS {
+            self.in_progress.remove(0);
+        }
+        self.in_progress.push(run.id.clone());
         self.version = Some(version.clone());
         Begin::Go
     }
@@ -62,6 +67,8 @@ impl Series {
 
     /// Adds a result and keeps the latest [`KEPT`]. Returns false if the run has a result already.
     pub(super) fn record(&mut self, result: SmokeResult) -> bool {
+        self.in_progress
+            .retain(|run| result.run.as_ref() != Some(run));
         let same = |other: &SmokeResult| result.run.is_some() && other.run == result.run;
         if let Some(place) = self.results.iter().position(same) {
             // Its process was only slow: the result that it has now is better than none.
@@ -106,3 +113,6 @@ impl Series {
         self.last().is_some_and(|last| last.run.is_none())
     }
 }
+
+/// More runs than check one key at a time. With the results they have to fit into one note.
+const MAX_IN_PROGRESS: usize = 8;

@@ -183,6 +183,40 @@ async fn after_a_restart_a_run_goes_on_with_what_was_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_restart_none_of_two_runs_checks_the_key_again_that_both_had_begun() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    let before = world.process();
+    world.provider.is_stuck.store(true, Ordering::SeqCst);
+    let mut working = Vec::new();
+    for sent in 1..=2 {
+        before.start_all().await;
+        let run = before.take().await.unwrap();
+        working.push(tokio::spawn(before.clone().execute(run)));
+        while world.provider.sent() < sent {
+            tokio::task::yield_now().await;
+        }
+    }
+    // The process ends here, with both requests on their way.
+    for working in working {
+        working.abort();
+        let _ = working.await;
+    }
+    drop(before);
+    world.provider.is_stuck.store(false, Ordering::SeqCst);
+
+    let after = world.process();
+    world.clock.set(NOON + 30);
+    assert_eq!(after.work().await, 2);
+    assert_eq!(world.provider.sent(), 2);
+    assert_eq!(after.spent().await, (2, 0));
+    let shown = after.overview(&Selection::default(), &Scope::All).await;
+    let history = &shown.unwrap().items[0].history;
+    let verdicts: Vec<_> = history.iter().map(|result| result.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Interrupted, Verdict::Interrupted]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_time_of_the_schedule_that_was_missed_gets_one_run() {
     let world = World::new().await;
     world.key("openai", "one").await;
@@ -277,7 +311,11 @@ async fn a_run_that_found_nothing_left_to_check_does_not_hide_the_one_that_check
     world.provider.is_stuck.store(false, Ordering::SeqCst);
     world.clock.set(NOON + 120);
     smoke.work().await;
-    assert_eq!(shown(&smoke, &Scope::All).await, started.run.id, "finished last");
+    assert_eq!(
+        shown(&smoke, &Scope::All).await,
+        started.run.id,
+        "finished last"
+    );
 }
 
 #[tokio::test(start_paused = true)]
