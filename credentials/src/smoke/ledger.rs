@@ -68,9 +68,11 @@ impl Run {
         self.finished_at.is_none()
     }
 
-    fn has_lease_of(&self, taken: &Self) -> bool {
+    /// Whether the execution that it was `taken` for still has its lease.
+    fn is_held(&self, taken: &Self) -> bool {
         let leases = self.lease.as_ref().zip(taken.lease.as_ref());
-        leases.is_some_and(|(one, other)| one.holder == other.holder)
+        let has_lease = leases.is_some_and(|(one, other)| one.holder == other.holder);
+        self.id == taken.id && self.is_unfinished() && has_lease
     }
 }
 
@@ -84,12 +86,14 @@ pub(super) enum Claim {
     Full,
 }
 
-/// The latest runs, oldest first, and which time of the schedule had a run last.
+/// The latest runs, and which time of the schedule had a run last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Ledger {
     /// A time of the schedule. Every process sees it, so each time starts one run.
     claimed: Option<Timestamp>,
+    /// The finished ones in the order in which they finished, the others in the order in which they
+    /// were added.
     runs: VecDeque<Run>,
 }
 
@@ -163,26 +167,27 @@ impl Ledger {
 
     /// Marks a run that was taken as finished, unless another execution has its lease.
     pub(super) fn finish(&mut self, taken: &Run, now: Timestamp) {
-        if let Some(run) = self.held(taken) {
+        let held = self.runs.iter().position(|run| run.is_held(taken));
+        if let Some(mut run) = held.and_then(|place| self.runs.remove(place)) {
             run.finished_at = Some(now);
             run.lease = None;
+            self.runs.push_back(run);
         }
     }
 
     fn held(&mut self, taken: &Run) -> Option<&mut Run> {
-        let mut runs = self.runs.iter_mut();
-        runs.find(|run| run.id == taken.id && run.is_unfinished() && run.has_lease_of(taken))
+        self.runs.iter_mut().find(|run| run.is_held(taken))
     }
 
     /// The run to show of those that may check something in `within`: the newest that has not
     /// finished, or else the one that finished last. A run that was added later may have finished
-    /// earlier: it had nothing left to check.
+    /// earlier: it had nothing left to check. Not by time: a clock may have been ahead.
     pub(super) fn latest(&self, within: &Scope) -> Option<&Run> {
         let touching = self.runs.iter().filter(|run| run.selection.touches(within));
-        touching.max_by_key(|run| (run.is_unfinished(), run.finished_at))
+        // The last one of several.
+        touching.max_by_key(|run| run.is_unfinished())
     }
 
-    /// Oldest first.
     pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter()
     }

@@ -318,6 +318,21 @@ async fn a_run_that_found_nothing_left_to_check_does_not_hide_the_one_that_check
     );
 }
 
+#[test]
+fn the_run_that_finished_last_is_shown_although_the_clock_was_ahead_at_an_earlier_one() {
+    let mut ledger = Ledger::default();
+    let mut finished = Vec::new();
+    // Before the second run, `keyside clock accept` said that the clock is right.
+    for second in [NOON + 365 * DAY, NOON] {
+        let now = Timestamp::from_second(second).unwrap();
+        assert!(ledger.add(Run::new(Trigger::Request, Selection::default(), now)));
+        let run = ledger.take(now).unwrap();
+        ledger.finish(&run, now);
+        finished.push(run.id);
+    }
+    assert_eq!(ledger.latest(&Scope::All).unwrap().id, finished[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_of_changed_keys_is_shown_where_keys_changed() {
     let world = World::new().await;
