@@ -179,13 +179,16 @@ impl Ledger {
         self.runs.iter_mut().find(|run| run.is_held(taken))
     }
 
-    /// The run to show of those that may check something in `within`: the newest that has not
+    /// The run to show of those that may check something of `selection` in `within`: the newest that has not
     /// finished, or else the one that finished last. A run that was added later may have finished
     /// earlier: it had nothing left to check. Not by time: a clock may have been ahead.
-    pub(super) fn latest(&self, within: &Scope) -> Option<&Run> {
-        let touching = self.runs.iter().filter(|run| run.selection.touches(within));
+    pub(super) fn latest(&self, selection: &Selection, within: &Scope) -> Option<&Run> {
+        let found = self.runs.iter().filter(|run| {
+            let checks = &run.selection;
+            checks.touches(within) && checks.overlaps(selection)
+        });
         // The last one of several.
-        touching.max_by_key(|run| run.is_unfinished())
+        found.max_by_key(|run| run.is_unfinished())
     }
 
     pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {

@@ -32,6 +32,17 @@ impl Selection {
     pub(super) fn touches(&self, scope: &Scope) -> bool {
         self.workspaces.is_empty() || self.workspaces.iter().any(|id| scope.holds(id))
     }
+
+    /// Whether both may select the same provider of the same workspace.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        share(&self.workspaces, &other.workspaces) && share(&self.providers, &other.providers)
+    }
+}
+
+/// Whether two lists, of which an empty one means all, share an id.
+fn share<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+    let is_all = one.is_empty() || other.is_empty();
+    is_all || one.iter().any(|id| other.contains(id))
 }
 
 /// What is checked: a key, or that there is one.

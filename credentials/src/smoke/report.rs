@@ -65,7 +65,8 @@ pub struct Budget {
 pub struct Overview {
     /// When the schedule starts the next run; `None` without one.
     pub next_at: Option<Timestamp>,
-    /// The newest run that has not finished, or else the one that finished last.
+    /// The newest run that has not finished, or else the one that finished last, of those that may
+    /// check something of what was asked for.
     pub run: Option<Run>,
     /// One item for each key, then the missing ones, then posted results.
     pub items: Vec<Item>,
@@ -106,7 +107,7 @@ impl Smoke {
     ) -> Result<Overview, StorageError> {
         let now = self.registry.clock.now();
         let ledger: Ledger = self.notes.read(LEDGER).await?;
-        let run = ledger.latest(within).cloned();
+        let run = ledger.latest(selection, within).cloned();
         let mut items = Vec::new();
         let plan = self.plan(selection).into_iter();
         for subject in plan.filter(|subject| within.holds(&subject.workspace)) {

@@ -330,7 +330,8 @@ fn the_run_that_finished_last_is_shown_although_the_clock_was_ahead_at_an_earlie
         ledger.finish(&run, now);
         finished.push(run.id);
     }
-    assert_eq!(ledger.latest(&Scope::All).unwrap().id, finished[1]);
+    let latest = ledger.latest(&Selection::default(), &Scope::All);
+    assert_eq!(latest.unwrap().id, finished[1]);
 }
 
 #[tokio::test(start_paused = true)]

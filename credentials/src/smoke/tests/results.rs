@@ -35,6 +35,34 @@ async fn only_tagged_keys_of_the_environment_are_checked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_checks_nothing_of_what_is_asked_for_is_not_shown() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    world.key("groq", "two").await;
+    let smoke = world.process();
+    let of = |provider: &str| Selection {
+        workspaces: vec![acme()],
+        providers: vec![provider.parse().unwrap()],
+    };
+    let mut started = Vec::new();
+    for provider in ["openai", "groq"] {
+        let run = smoke.start(of(provider), &Scope::All).await.unwrap();
+        started.push((provider, run.unwrap().run.id));
+        smoke.work().await;
+    }
+    for (provider, id) in started {
+        let shown = smoke.overview(&of(provider), &Scope::All).await.unwrap();
+        assert_eq!(shown.run.unwrap().id, id, "{provider}");
+    }
+    let other = Selection {
+        workspaces: vec!["beta".parse().unwrap()],
+        ..Selection::default()
+    };
+    let shown = smoke.overview(&other, &Scope::All).await.unwrap();
+    assert_eq!(shown.run, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_can_be_narrowed_to_a_provider() {
     let world = World::new().await;
     world.key("openai", "one").await;
