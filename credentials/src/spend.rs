@@ -84,7 +84,7 @@ impl Day {
         Self(u64::try_from(day).unwrap_or(0).min(LAST_DAY))
     }
 
-    fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         Self((self.0 + 1).min(LAST_DAY))
     }
 }

@@ -18,6 +18,9 @@ pub(super) enum Cap {
 impl DayTotals {
     /// Counts a request that may use `tokens`, before it is sent.
     pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: &Smoke) -> Result<(), Cap> {
+        let today = Day::of(now);
+        // The count of a clock that was ahead is at most that of tomorrow, as in `Meter::restore`.
+        self.day = self.day.min(today.next());
         let (requests, spent) = self.on(now);
         if requests >= caps.requests_per_day {
             return Err(Cap::Requests);
@@ -26,7 +29,7 @@ impl DayTotals {
             return Err(Cap::Tokens);
         }
         *self = Self {
-            day: Day::of(now).max(self.day),
+            day: today.max(self.day),
             requests: requests + 1,
             tokens: spent.saturating_add(tokens),
         };

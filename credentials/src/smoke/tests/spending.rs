@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::*;
-use crate::{model::Limits, resolver::CredentialQuery, runs::Tokens};
+use crate::{model::Limits, resolver::CredentialQuery, runs::Tokens, smoke::spend::Cap};
 
 #[tokio::test(start_paused = true)]
 async fn the_cap_on_requests_holds_across_restarts_until_the_next_day() {
@@ -146,6 +146,21 @@ async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() 
     let result = items[0].result.as_ref().unwrap();
     assert_eq!((result.verdict, result.attempts), (Verdict::Unreachable, 1));
     assert_eq!(world.provider.sent(), 2);
+}
+
+#[test]
+fn what_was_spent_with_the_clock_a_year_ahead_counts_until_tomorrow_at_the_latest() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let caps = SmokeSettings {
+        requests_per_day: 1,
+        ..Settings::load(&Sources::default()).unwrap().settings.smoke
+    };
+    let mut spend = DayTotals::default();
+    spend.reserve(at(NOON + 365 * DAY), 0, &caps).unwrap();
+    // After `keyside clock accept`: no day comes twice.
+    assert_eq!(spend.reserve(at(NOON), 0, &caps), Err(Cap::Requests));
+    assert_eq!(spend.reserve(at(NOON + DAY), 0, &caps), Err(Cap::Requests));
+    spend.reserve(at(NOON + 2 * DAY), 0, &caps).unwrap();
 }
 
 #[test]
