@@ -127,10 +127,11 @@ impl Ledger {
     /// without a run, unless the process `was_watching` when it came; after a downtime, the latest
     /// time that was missed gets one.
     pub(super) fn claim(&mut self, time: Timestamp, run: Run, was_watching: bool) -> Claim {
-        if self.claimed.is_some_and(|claimed| claimed >= time) {
+        let claimed = self.claimed_at(run.started_at);
+        if claimed.is_some_and(|claimed| claimed >= time) {
             return Claim::NotDue;
         }
-        let is_missed = self.claimed.is_some() || was_watching;
+        let is_missed = claimed.is_some() || was_watching;
         self.claimed = Some(time);
         if !is_missed {
             return Claim::NotDue;
@@ -141,12 +142,18 @@ impl Ledger {
         }
     }
 
+    /// The time of the schedule that was claimed last. `None` if the clock was wrong then.
+    pub(super) fn claimed_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.claimed.filter(|claimed| !is_ahead(*claimed, now))
+    }
+
     /// Takes a run that nobody executes: a new one, or one whose lease has ended. The lease is for
     /// one execution, so that a process that takes a run again ends its first execution.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<Run> {
         let is_free = |run: &&mut Run| {
             let lease = run.lease.as_ref();
-            run.is_unfinished() && lease.is_none_or(|lease| lease.until <= now)
+            let has_ended = |lease: &Lease| lease.until <= now || is_ahead(lease.until, now);
+            run.is_unfinished() && lease.is_none_or(has_ended)
         };
         let run = self.runs.iter_mut().find(is_free)?;
         run.lease = Some(Lease {
@@ -201,6 +208,15 @@ impl Lease {
         now.checked_add(LEASE).unwrap_or(Timestamp::MAX)
     }
 }
+
+/// Whether a time that some process noted is from a clock that was wrong: it would keep schedule and
+/// leases waiting until then.
+fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
+    at.duration_since(now) > MAX_AHEAD
+}
+
+/// More than the clocks of processes that share a store differ.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long after the end of its process a run is continued by another one.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);

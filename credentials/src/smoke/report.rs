@@ -124,7 +124,11 @@ impl Smoke {
         });
         items.extend(posted);
         let schedule = self.settings.schedule.as_ref();
-        let next_at = schedule.and_then(|schedule| schedule.next_after(now.as_second()));
+        // A process whose clock is a little ahead may have claimed a time that is still to come.
+        let after = ledger
+            .claimed_at(now)
+            .map_or(now, |claimed| claimed.max(now));
+        let next_at = schedule.and_then(|schedule| schedule.next_after(after.as_second()));
         Ok(Overview {
             next_at: next_at.and_then(|second| Timestamp::from_second(second).ok()),
             run,

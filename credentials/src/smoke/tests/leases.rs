@@ -361,6 +361,57 @@ fn the_run_that_finished_last_is_shown_although_the_clock_was_ahead_at_an_earlie
     assert_eq!(latest.unwrap().id, finished[1]);
 }
 
+#[test]
+fn a_clock_that_was_a_year_ahead_keeps_neither_schedule_nor_leases_waiting() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let run = |second| Run::new(Trigger::Schedule, Selection::default(), at(second));
+    let (ahead, now) = (NIGHT + 365 * DAY, NIGHT + DAY);
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.claim(at(NIGHT), run(NIGHT), true), Claim::Added);
+    assert_eq!(ledger.claim(at(ahead), run(ahead), true), Claim::Added);
+    while ledger.take(at(ahead)).is_some() {}
+    // Keyside ended here, and `keyside clock accept` said that the clock is right.
+    let taken = [ledger.take(at(now)), ledger.take(at(now))];
+    assert!(taken.iter().all(Option::is_some));
+    assert_eq!(ledger.take(at(now)), None, "leased again");
+    assert_eq!(ledger.claim(at(now), run(now), true), Claim::Added);
+    assert_eq!(ledger.claim(at(now), run(now), true), Claim::NotDue);
+}
+
+/// The lease and the claim of another process hold.
+#[test]
+fn clocks_may_differ_by_minutes() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let run = |second| Run::new(Trigger::Schedule, Selection::default(), at(second));
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.claim(at(NIGHT), run(NIGHT), true), Claim::Added);
+    ledger.take(at(NIGHT)).unwrap();
+    let behind = NIGHT - 600;
+    assert_eq!(ledger.take(at(behind)), None);
+    let before = at(NIGHT - DAY);
+    assert_eq!(ledger.claim(before, run(behind), true), Claim::NotDue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_run_is_not_at_a_time_that_another_process_claimed_already() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    let smoke = world.process();
+    let next = async || {
+        let shown = smoke.overview(&Selection::default(), &Scope::All).await;
+        shown.unwrap().next_at.unwrap().as_second()
+    };
+    world.clock.set(NIGHT - 60);
+    assert_eq!(next().await, NIGHT);
+    // Its clock is a minute ahead.
+    let time = Timestamp::from_second(NIGHT).unwrap();
+    let run = Run::new(Trigger::Schedule, Selection::default(), time);
+    let claim = |ledger: &mut Ledger| ledger.claim(time, run.clone(), true);
+    let claimed = smoke.notes.update(LEDGER, claim).await.unwrap();
+    assert_eq!(claimed, Claim::Added);
+    assert_eq!(next().await, NIGHT + DAY);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_of_changed_keys_is_shown_where_keys_changed() {
     let world = World::new().await;
