@@ -67,12 +67,18 @@ where
         notes.remove(name).await
     }
 
-    /// Merges the notes under a prefix into memory; the later value wins.
-    pub(crate) async fn load(&self, notes: &NoteStore, prefix: &str) -> Result<(), StorageError> {
+    /// Merges the notes under a prefix into memory; the later value wins, unless its time is still to
+    /// come: the clock was wrong then.
+    pub(crate) async fn load(
+        &self,
+        notes: &NoteStore,
+        prefix: &str,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
         let stored = notes.under::<Option<(K, V)>>(prefix).await?;
         let mut values = self.values.write();
         for (key, value) in stored.into_iter().filter_map(|(_, stored)| stored) {
-            let is_newer = |known: &V| known.at() < value.at();
+            let is_newer = |known: &V| known.at() < value.at() && value.at() <= now;
             if values.get(&key).is_none_or(is_newer) {
                 values.insert(key, value);
             }
@@ -85,6 +91,7 @@ where
     pub(crate) async fn store(
         &self,
         notes: &NoteStore,
+        now: Timestamp,
         name: impl Fn(&K) -> Option<String> + Send + Sync,
     ) -> Result<(), StorageError> {
         let due = self.unstored.lock().clone();
@@ -99,10 +106,11 @@ where
             let Some((name, value)) = name(&key).zip(self.get(&key)) else {
                 continue;
             };
-            // A stored value that is later stays.
+            // A stored value that is later stays, as in `load`.
             let replace = |stored: &mut Option<(K, V)>| {
-                let stored_at = stored.as_ref().map(|(_, stored)| stored.at());
-                if stored_at.is_none_or(|stored_at| stored_at <= value.at()) {
+                let is_later = |at: Timestamp| value.at() < at && at <= now;
+                let is_kept = stored.as_ref().is_some_and(|(_, it)| is_later(it.at()));
+                if !is_kept {
                     *stored = Some((key.clone(), value.clone()));
                 }
             };

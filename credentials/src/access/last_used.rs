@@ -11,8 +11,9 @@ pub(crate) struct LastUsed(Noted<ActorId, Timestamp>);
 impl LastUsed {
     /// Records a use, with a resolution of one second.
     pub(super) fn note(&self, token: &ActorId, now: Timestamp) {
-        let is_newer = |last: Timestamp| now.as_second() > last.as_second();
-        if self.of(token).is_none_or(is_newer) {
+        // An earlier one too: the clock may have been ahead.
+        let is_other = |last: Timestamp| now.as_second() != last.as_second();
+        if self.of(token).is_none_or(is_other) {
             self.0.put(token.clone(), now);
         }
     }
@@ -22,14 +23,18 @@ impl LastUsed {
     }
 
     /// Nothing depends on it, so a failure is only logged.
-    pub(crate) async fn load(&self, notes: &NoteStore) {
-        if let Err(error) = self.0.load(notes, PREFIX).await {
+    pub(crate) async fn load(&self, notes: &NoteStore, now: Timestamp) {
+        if let Err(error) = self.0.load(notes, PREFIX, now).await {
             tracing::warn!(%error, "times of tokens' last use could not be read");
         }
     }
 
-    pub(crate) async fn store(&self, notes: &NoteStore) -> Result<(), StorageError> {
-        self.0.store(notes, |token| Some(name(token))).await
+    pub(crate) async fn store(
+        &self,
+        notes: &NoteStore,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        self.0.store(notes, now, |token| Some(name(token))).await
     }
 
     /// Forgets a token that was deleted.

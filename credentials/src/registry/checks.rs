@@ -122,8 +122,8 @@ impl Registry {
 
     /// Reads the last checks. Nothing depends on them, so a failure is only logged.
     pub(super) async fn load_checks(&self) {
-        let loaded = self.checks.0.load(&self.notes, Kind::Checks.prefix());
-        if let Err(error) = loaded.await {
+        let (prefix, now) = (Kind::Checks.prefix(), self.clock.now());
+        if let Err(error) = self.checks.0.load(&self.notes, prefix, now).await {
             tracing::warn!(%error, "results of live checks could not be read");
         }
     }
@@ -136,7 +136,8 @@ impl Registry {
             let workspace = snapshot.workspace_of(id)?;
             Some(Kind::Checks.name(&workspace.document.id, id))
         };
-        if let Err(error) = self.checks.0.store(&self.notes, name).await {
+        let now = self.clock.now();
+        if let Err(error) = self.checks.0.store(&self.notes, now, name).await {
             tracing::warn!(%error, "results of live checks could not be stored");
         }
     }

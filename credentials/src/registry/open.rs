@@ -185,7 +185,8 @@ impl Registry {
     /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
     pub(super) async fn read_tokens(&self) -> Result<Vec<DamageReport>, StorageError> {
         let findings = self.access.read(self.chains.installation()).await?;
-        self.access.last_used.load(&self.notes).await;
+        let last_used = &self.access.last_used;
+        last_used.load(&self.notes, self.clock.now()).await;
         Ok(findings)
     }
 

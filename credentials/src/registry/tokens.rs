@@ -212,7 +212,7 @@ impl Registry {
     }
 
     pub(super) async fn store_last_used(&self) {
-        let stored = self.access.last_used.store(&self.notes);
+        let stored = self.access.last_used.store(&self.notes, self.clock.now());
         if let Err(error) = stored.await {
             tracing::warn!(%error, "times of tokens' last use could not be stored");
         }

@@ -4,10 +4,15 @@ use keyside_config::Verification;
 use keyside_store::{MAX_NOTE, faulty::FaultyNotes};
 
 use super::{
+    access::{made, new_token},
     erasing::{acme, erase},
     *,
 };
-use crate::{live_check::Finding, model::RejectionCause};
+use crate::{
+    access::{CreatedToken, Role},
+    live_check::Finding,
+    model::RejectionCause,
+};
 
 /// Notes a check and a rejection of a credential.
 fn note_all(registry: &Registry, id: &CredentialId) {
@@ -66,6 +71,30 @@ async fn each_credential_has_its_own_small_notes_which_survive_a_restart() {
         assert!(registry.last_check(id).is_some());
     }
     assert_eq!(registry.rejected_in_traffic().len(), ids.len());
+}
+
+#[tokio::test]
+async fn what_was_noted_while_the_clock_was_ahead_hides_nothing_that_came_after_it() {
+    let (installation, registry, id) = one_key().await;
+    let CreatedToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
+    installation.clock.set(NOW + 10 * DAY);
+    note_all(&registry, &id);
+    registry.access().authenticate(&text).unwrap();
+    registry.store_checks().await;
+    registry.store_last_used().await;
+    drop(registry);
+    installation.clock.set(NOW + 60);
+    let registry = installation.open().await;
+    let finding = Finding::of_verdict(Verification::Rejected, Some(401));
+    registry.keep_check(&id, (1, None), finding, registry.now());
+    registry.access().authenticate(&text).unwrap();
+    registry.store_checks().await;
+    registry.store_last_used().await;
+    for registry in [registry, installation.open().await] {
+        assert_eq!(registry.last_check(&id).unwrap().finding, finding);
+        let used = registry.access().find(&token.id).unwrap().last_used_at;
+        assert_eq!(used.map(|at| at.as_second()), Some(NOW + 60));
+    }
 }
 
 #[tokio::test]
