@@ -211,8 +211,11 @@ impl Registry {
         self.begin_change(by, lock, gate).await
     }
 
+    /// Reads what other processes have stored, and stores what is not stored yet.
     pub(super) async fn store_last_used(&self) {
-        let stored = self.access.last_used.store(&self.notes, self.clock.now());
+        let (last_used, now) = (&self.access.last_used, self.clock.now());
+        last_used.load(&self.notes, now).await;
+        let stored = last_used.store(&self.notes, now);
         if let Err(error) = stored.await {
             tracing::warn!(%error, "times of tokens' last use could not be stored");
         }

@@ -98,6 +98,20 @@ async fn what_was_noted_while_the_clock_was_ahead_hides_nothing_that_came_after_
 }
 
 #[tokio::test]
+async fn a_use_of_a_token_in_another_process_is_shown_once_it_is_stored() {
+    let (installation, registry) = Installation::with_acme().await;
+    let CreatedToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
+    let other = installation.open().await;
+    installation.clock.set(NOW + 60);
+    other.access().authenticate(&text).unwrap();
+    for process in [&other, &registry] {
+        process.store_last_used().await;
+    }
+    let used = registry.access().find(&token.id).unwrap().last_used_at;
+    assert_eq!(used.map(|at| at.as_second()), Some(NOW + 60));
+}
+
+#[tokio::test]
 async fn an_erased_workspace_leaves_no_note_and_others_keep_theirs() {
     let (installation, registry, id) = super::erasing::two_workspaces().await;
     let globex: WorkspaceId = "globex".parse().unwrap();
