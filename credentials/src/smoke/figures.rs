@@ -35,6 +35,8 @@ pub(super) struct Board {
     counts: BTreeMap<ProviderId, Counts>,
     credentials: BTreeMap<CredentialId, Standing>,
     slots: BTreeMap<(WorkspaceId, ProviderId), Standing>,
+    /// Results that were counted.
+    counted: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -48,17 +50,17 @@ struct Standing {
     provider: ProviderId,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
-    /// The time of its latest result.
-    at: Option<Timestamp>,
+    /// The number of its latest result among the counted ones; 0 if it was read from the store.
+    counted: u64,
 }
 
 impl Standing {
-    fn of(provider: ProviderId, series: &Series) -> Self {
+    fn of(provider: ProviderId, series: &Series, counted: u64) -> Self {
         Self {
             provider,
             consecutive_failures: series.consecutive_failures,
             last_success_at: series.last_success_at,
-            at: series.last().map(|last| last.at),
+            counted,
         }
     }
 }
@@ -70,7 +72,8 @@ impl Board {
         let counts = self.counts.entry(provider.clone()).or_default();
         counts.runs += u64::from(class != Class::Skipped);
         counts.failures += u64::from(class == Class::Failed);
-        let standing = Standing::of(provider.clone(), series);
+        self.counted += 1;
+        let standing = Standing::of(provider.clone(), series, self.counted);
         match &subject.credential {
             Some(key) => self.credentials.insert(key.id.clone(), standing),
             None => {
@@ -80,9 +83,19 @@ impl Board {
         };
     }
 
-    /// Replaces what is known of tagged keys, so that a key without the tag no longer counts.
-    pub(super) fn replace_credentials(&mut self, known: Vec<(CredentialId, ProviderId, Series)>) {
-        replace(&mut self.credentials, known);
+    /// Results that were counted so far.
+    pub(super) fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Replaces what is known of tagged keys, so that a key without the tag no longer counts. See
+    /// [`replace`].
+    pub(super) fn replace_credentials(
+        &mut self,
+        known: Vec<(CredentialId, ProviderId, Series)>,
+        since: u64,
+    ) {
+        replace(&mut self.credentials, known, since);
     }
 
     fn standings(&self) -> impl Iterator<Item = &Standing> {
@@ -90,13 +103,18 @@ impl Board {
     }
 }
 
-/// Replaces standings by those that were read from the store. A result may have been counted since
-/// it was read: that one stays.
-fn replace<K: Ord>(standings: &mut BTreeMap<K, Standing>, known: Vec<(K, ProviderId, Series)>) {
+/// Replaces standings by those that were read from the store after `since` results were counted.
+/// One that was counted later stays. Times would not say so: another process, whose result was read,
+/// has a clock of its own.
+fn replace<K: Ord>(
+    standings: &mut BTreeMap<K, Standing>,
+    known: Vec<(K, ProviderId, Series)>,
+    since: u64,
+) {
     let mut before = std::mem::take(standings);
     for (key, provider, series) in known {
-        let read = Standing::of(provider, &series);
-        let newer = before.remove(&key).filter(|known| known.at > read.at);
+        let read = Standing::of(provider, &series, 0);
+        let newer = before.remove(&key).filter(|known| known.counted > since);
         standings.insert(key, newer.unwrap_or(read));
     }
 }
@@ -135,7 +153,7 @@ impl Smoke {
             .filter(|subject| subject.credential.is_none())
             .map(|subject| (subject.workspace, subject.provider))
             .collect();
-        let mut known = Vec::new();
+        let (mut known, since) = (Vec::new(), self.board.lock().counted());
         for workspace in self.slot_workspaces() {
             for (provider, series) in self.slots(&workspace).await? {
                 let slot = (workspace.clone(), provider.clone());
@@ -144,7 +162,7 @@ impl Smoke {
                 }
             }
         }
-        replace(&mut self.board.lock().slots, known);
+        replace(&mut self.board.lock().slots, known, since);
         Ok(())
     }
 

@@ -109,7 +109,7 @@ impl Smoke {
             return Ok(());
         }
         watch.due.clear();
-        let mut known = Vec::new();
+        let (mut known, since) = (Vec::new(), self.board.lock().counted());
         for subject in self.plan(&Selection::default()) {
             let Some(credential) = &subject.credential else {
                 continue;
@@ -121,7 +121,7 @@ impl Smoke {
             }
             known.push((credential.id.clone(), subject.provider, series));
         }
-        self.board.lock().replace_credentials(known);
+        self.board.lock().replace_credentials(known, since);
         // A missing key may be there now. Posted results do not depend on keys.
         if is_stale || is_changed && !self.settings.expected.is_empty() {
             self.refresh_slots().await?;

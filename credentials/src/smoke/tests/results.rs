@@ -63,6 +63,39 @@ async fn a_run_that_checks_nothing_of_what_is_asked_for_is_not_shown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_of_a_process_whose_clock_is_behind_replaces_the_one_before_it_in_the_metrics() {
+    let world = World::new().await;
+    let key = world.key("openai", "one").await;
+    let smoke = world.process();
+    let subject = smoke.plan(&Selection::default()).remove(0);
+    let result = |verdict, second| {
+        let at = Timestamp::from_second(second).unwrap();
+        SmokeResult::posted(verdict, None, at)
+    };
+    let mut series = Series::default();
+    series.record(result(Verdict::Rejected, NOON + 60));
+    let mut board = Board::default();
+    board.count(&subject, Class::Failed, &series);
+    let (before, since) = (series.clone(), board.counted());
+    // The other process executes the next run.
+    series.record(result(Verdict::Accepted, NOON));
+    let read = |series| vec![(key.id.clone(), key.provider.clone(), series)];
+    board.replace_credentials(read(series.clone()), since);
+    *smoke.board.lock() = board;
+    assert_eq!(smoke.figures_of("openai").consecutive_failures, 0);
+
+    series.record(result(Verdict::Rejected, NOON));
+    smoke.board.lock().count(&subject, Class::Failed, &series);
+    smoke.board.lock().replace_credentials(read(before), since);
+    let last = smoke.figures_of("openai").last_success_at;
+    assert_eq!(
+        last.map(|at| at.as_second()),
+        Some(NOON),
+        "counted since it was read"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_can_be_narrowed_to_a_provider() {
     let world = World::new().await;
     world.key("openai", "one").await;
