@@ -9,7 +9,7 @@ use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
     Environment, Workspace,
-    runs::{Dimension, Outcome, REFUSED, RunKind, RunPage},
+    runs::{Dimension, Outcome, REFUSED, RunFilter, RunKind, RunPage},
 };
 
 use self::{
@@ -65,14 +65,20 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let registry = &visit.state.registry;
-    let days = Days::until(registry.now(), filters.period);
+    let days = Days::ending(registry.now(), filters.period);
     let all = visit.runs_of(&workspace.id);
     let filter = filters.applied_to(&all, days.since());
     let runs = registry.runs();
     let found = runs.page(ROWS, &filter, filters.before).await;
     let any = !found.runs.is_empty() || !runs.search(1, &all).await.is_empty();
     let by_day = HashSet::from([Dimension::Day]);
-    let figures = runs.figures(&filter, &by_day, days.count()).await;
+    // A run of a day that has no place in the charts would take that of another one: midnight may
+    // have passed meanwhile, or the clock was ahead when the run was recorded.
+    let shown = RunFilter {
+        until: days.until(),
+        ..filter
+    };
+    let figures = runs.figures(&shown, &by_day, days.count()).await;
     let figures = figures.map_err(Problem::unreadable)?;
     let charts = charts(&days, &figures);
     page(&view(&visit, &workspace, &filters, any, found, charts))

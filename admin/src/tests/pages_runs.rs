@@ -1,5 +1,6 @@
 //! The page Runs.
 
+use jiff::SignedDuration;
 use keyside_credentials::{
     Environment, Role, Scope,
     runs::{Run, RunKind, Used},
@@ -71,6 +72,22 @@ async fn runs_are_shown_with_the_key_that_each_used() {
     }
     assert!(!page.body.contains("QA <Sandbox>"), "{}", page.body);
     assert!(!page.body.contains("ci <1>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn runs_after_the_days_of_the_charts_take_the_place_of_none_in_them() {
+    let api = with_workspace().await;
+    let made = record(&api, 2).await;
+    let later = SystemClock.now() + SignedDuration::from_hours(48);
+    for number in 3..6 {
+        let run = run(&made, number);
+        api.registry.runs().record(Run { at: later, ..run });
+    }
+    api.registry.runs().flush().await;
+    let page = api.owner().await.get("/runs?days=1").await;
+    assert_eq!(rows(&page), 5);
+    let shown = "Requests a day, 2, 1 failed. ";
+    assert!(page.body.contains(shown), "{}", page.body);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl Period {
 
 impl Days {
     /// The days of the period that ends now.
-    pub(super) fn until(now: Timestamp, period: Period) -> Self {
+    pub(super) fn ending(now: Timestamp, period: Period) -> Self {
         let today = now.to_zoned(TimeZone::UTC).date();
         let count = period.count();
         let first = today.saturating_sub(Span::new().days(count - 1));
@@ -74,9 +74,17 @@ impl Days {
 
     /// When the first one began.
     pub(super) fn since(&self) -> Option<Timestamp> {
-        let first = self.0.first()?.at(0, 0, 0, 0);
-        TimeZone::UTC.to_timestamp(first).ok()
+        midnight(*self.0.first()?)
     }
+
+    /// When the last one ends.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        midnight(self.0.last()?.tomorrow().ok()?)
+    }
+}
+
+fn midnight(day: Date) -> Option<Timestamp> {
+    TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()
 }
 
 /// Requests, latency and tokens a day. `figures` are grouped by day.
@@ -151,23 +159,27 @@ mod tests {
     #[test]
     fn a_period_ends_today() {
         let now = "2026-03-02T00:00:01Z".parse().unwrap();
-        let days = Days::until(now, Period::Week);
+        let days = Days::ending(now, Period::Week);
         assert_eq!(days.count(), 7);
         assert_eq!(
             days.since(),
             Some("2026-02-24T00:00:00Z".parse::<Timestamp>().unwrap())
         );
-        let today = Days::until(now, Period::Today);
+        let today = Days::ending(now, Period::Today);
         assert_eq!(
             today.since(),
             Some("2026-03-02T00:00:00Z".parse::<Timestamp>().unwrap())
+        );
+        assert_eq!(
+            today.until(),
+            Some("2026-03-03T00:00:00Z".parse::<Timestamp>().unwrap())
         );
     }
 
     #[test]
     fn charts_have_the_figures_of_each_day() {
         let now = "2026-03-02T12:00:00Z".parse().unwrap();
-        let days = Days::until(now, Period::Week);
+        let days = Days::ending(now, Period::Week);
         let figures = Figures {
             count: 5,
             errors: 2,
