@@ -415,7 +415,8 @@ async fn the_next_run_is_not_at_a_time_that_another_process_claimed_already() {
 #[tokio::test(start_paused = true)]
 async fn a_run_of_changed_keys_is_shown_where_keys_changed() {
     let world = World::new().await;
-    let created = world.registry.create_workspace(&act(), workspace("beta"));
+    let actor = act();
+    let created = world.registry.create_workspace(&actor, workspace("beta"));
     created.await.unwrap();
     world.key("openai", "one").await;
     let smoke = world.process();
