@@ -128,7 +128,7 @@ impl Chains {
     ) -> Self {
         Self {
             installation: Tracked::new(ChainName::installation(), &keyring, &backend),
-            anchors: Anchors::in_folder(heads),
+            anchors: Anchors::in_folder(heads, keyring.clone()),
             epoch: keyring.epoch().await,
             backend,
             keyring,

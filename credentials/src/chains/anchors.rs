@@ -38,6 +38,8 @@ pub(crate) struct Anchors(Arc<Folder>);
 /// the other fields.
 struct Folder {
     path: PathBuf,
+    /// For the keys that sign heads.
+    keyring: Arc<Keyring>,
     /// The latest anchor of each chain that this process has written and synced, with its name.
     synced: Mutex<HashMap<ChainName, Order>>,
     /// The states whose anchors are not synced yet.
@@ -54,9 +56,10 @@ struct Folder {
 type Order = (u64, u64);
 
 impl Anchors {
-    pub(crate) fn in_folder(folder: &Path) -> Self {
+    pub(crate) fn in_folder(folder: &Path, keyring: Arc<Keyring>) -> Self {
         Self(Arc::new(Folder {
             path: folder.to_owned(),
+            keyring,
             synced: Mutex::default(),
             unsynced: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
@@ -106,11 +109,8 @@ impl Anchors {
     }
 
     /// The last acknowledged state of a chain, if there is an anchor.
-    pub(crate) fn read(
-        &self,
-        chain: &ChainName,
-        keyring: &Keyring,
-    ) -> Result<Option<Link>, LoadError> {
+    pub(crate) fn read(&self, chain: &ChainName) -> Result<Option<Link>, LoadError> {
+        let keyring = &self.0.keyring;
         let installation = keyring.installation().installation();
         let newest = Self::newest(&self.0.path, chain, installation, &keyring.trust());
         let newest = newest.map_err(|error| Damage::AnchorUnreadable {
@@ -303,8 +303,15 @@ impl Folder {
         }
         let _lock = self.lock()?;
         let unsynced = unsynced::path_beside(&path);
-        unsynced::write(&unsynced, state.bytes(), super::order(state))?;
+        let is_genuine = |head: &[u8]| self.is_genuine(chain, head);
+        unsynced::write(&unsynced, state.bytes(), super::order(state), is_genuine)?;
         Ok(Recorded::Unsynced)
+    }
+
+    /// Whether a head is signed with a key of this installation, for this chain.
+    fn is_genuine(&self, chain: &ChainName, head: &[u8]) -> bool {
+        let installation = self.keyring.installation().installation();
+        Head::verify_under(head, chain, installation, &self.keyring.trust()).is_ok()
     }
 
     fn write(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
@@ -349,7 +356,8 @@ impl Folder {
             file::create_folder(&self.path)?;
             file::sync_folder(&self.path).map_err(FileError::at(&self.path))?;
         }
-        if unsynced.exists() && unsynced::newest(&unsynced)? <= Some(now) {
+        let is_genuine = |head: &[u8]| self.is_genuine(chain, head);
+        if unsynced.exists() && !unsynced::has_newer(&unsynced, now, is_genuine)? {
             delete(&unsynced)?;
         }
         let mut synced = self.synced.lock();

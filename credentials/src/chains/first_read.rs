@@ -119,7 +119,7 @@ impl Chains {
         }
         let mut found = chain.load(trust).await?;
         let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
-        let anchored = self.anchors.read(name, &self.keyring)?;
+        let anchored = self.anchors.read(name)?;
         if found.is_none() && anchored.is_some() {
             // Another process may have begun the chain in the meantime.
             found = chain.load(trust).await?;

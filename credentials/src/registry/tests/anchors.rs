@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyside_store::Effect;
+use keyside_store::{Effect, SigningKey, chain::Head};
 
 use super::{erasing::acme, *};
 use crate::chains::Anchors;
@@ -129,15 +129,12 @@ async fn an_anchor_is_not_replaced_by_an_older_one_of_another_process() {
     registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
     let newer = acme.state().unwrap();
     let shared = installation.folder.path().join("shared");
-    let [one, other] = [(); 2].map(|()| Anchors::in_folder(&shared));
+    let [one, other] = [(); 2].map(|()| Anchors::in_folder(&shared, registry.keyring.clone()));
     other.write(name, &older).await.unwrap();
     one.record(name, &newer).await;
     other.record(name, &older).await;
     other.sync_unsynced().await;
-    assert_eq!(
-        one.read(name, &registry.keyring).unwrap().unwrap(),
-        newer.head.link()
-    );
+    assert_eq!(one.read(name).unwrap().unwrap(), newer.head.link());
     one.sync_unsynced().await;
     other.write(name, &older).await.unwrap();
     assert_eq!(
@@ -161,19 +158,16 @@ async fn what_is_left_beside_an_anchor_that_was_moved_away_is_not_of_a_new_chain
         states.push(acme.state().unwrap());
     }
     let shared = installation.folder.path().join("shared");
-    let lost = Anchors::in_folder(&shared);
+    let lost = Anchors::in_folder(&shared, registry.keyring.clone());
     lost.write(name, &states[0]).await.unwrap();
     lost.record(name, &states[2]).await;
     lost.record(name, &states[3]).await;
     drop(lost);
     fs::remove_file(shared.join("workspace.acme")).unwrap();
-    let new = Anchors::in_folder(&shared);
+    let new = Anchors::in_folder(&shared, registry.keyring.clone());
     for state in &states[..2] {
         new.record(name, state).await;
-        assert_eq!(
-            new.read(name, &registry.keyring).unwrap().unwrap(),
-            state.head.link()
-        );
+        assert_eq!(new.read(name).unwrap().unwrap(), state.head.link());
     }
 }
 
@@ -235,23 +229,64 @@ async fn an_anchor_that_is_torn_by_a_power_cut_is_ignored() {
     assert!(!unsynced.exists());
 }
 
+/// Returns once the anchor of `acme` is its current head, and synced. Fails after two seconds.
+async fn wait_until_synced(installation: &Installation, registry: &Registry) {
+    let state = registry.chains.of(&acme()).state().unwrap();
+    let anchor = installation.heads().join("workspace.acme");
+    let wait = async {
+        while fs::read(&anchor).unwrap() != state.bytes() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let synced = tokio::time::timeout(Duration::from_secs(2), wait);
+    synced.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_anchor_is_synced_within_a_second() {
     let (installation, registry) = Installation::with_acme().await;
     for label in ["a", "b"] {
         let new = key(label, &format!("sk-acme-{label}"));
         registry.add(&act(), new).await.unwrap();
-        let changed = registry.chains.of(&acme()).state().unwrap();
-        let anchor = installation.heads().join("workspace.acme");
-        let wait = async {
-            while fs::read(&anchor).unwrap() != changed.bytes() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(2), wait)
-            .await
-            .unwrap();
+        wait_until_synced(&installation, &registry).await;
     }
+}
+
+/// Only who can write the folder can put them there.
+#[tokio::test(start_paused = true)]
+async fn a_forged_head_in_an_unsynced_anchor_keeps_no_later_head_out() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    registry.chains.anchors.sync().await.unwrap();
+    let before = installation.memory.copy();
+    let acme = registry.chains.of(&acme());
+    let name = acme.chain.name();
+    let forged = Head {
+        seq: u64::MAX,
+        ..acme.state().unwrap().head.clone()
+    };
+    let of = registry.keyring.installation().installation();
+    let forged = forged.sign(name, of, &SigningKey::from_seed(&[1; 32]));
+    let len = u16::try_from(forged.len()).unwrap().to_le_bytes();
+    // Each slot begins with its length.
+    let mut slots = [&len[..], &forged].concat();
+    slots.resize(8 << 10, 0);
+    let slots = slots.repeat(2);
+    let unsynced = installation.heads().join("workspace.acme.unsynced");
+    let anchors = &registry.chains.anchors;
+    for label in ["a", "b"] {
+        fs::write(&unsynced, &slots).unwrap();
+        let new = key(label, &format!("sk-acme-{label}"));
+        registry.add(&act(), new).await.unwrap();
+        let changed = acme.state().unwrap().head.link();
+        assert_eq!(anchors.read(name).unwrap(), Some(changed));
+    }
+    fs::write(&unsynced, &slots).unwrap();
+    anchors.sync_unsynced().await;
+    assert!(!unsynced.exists(), "nothing in it counts");
+    drop(registry);
+    installation.put_back("workspace/acme", &before);
+    assert!(!is_served(&installation).await);
 }
 
 /// Otherwise its next start would miss the anchor.
