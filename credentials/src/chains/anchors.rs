@@ -159,6 +159,15 @@ impl Anchors {
         self.0.behind.lock().keys().cloned().collect()
     }
 
+    /// Whether this process has written the anchor of a state, or of a later one. It may not be synced
+    /// yet.
+    pub(crate) fn is_recorded(&self, chain: &ChainName, state: &State) -> bool {
+        let order = super::order(state);
+        let unsynced = self.0.unsynced.lock().get(chain).cloned();
+        unsynced.is_some_and(|unsynced| super::order(&unsynced) >= order)
+            || self.0.synced.lock().get(chain) >= Some(&order)
+    }
+
     /// Writes the anchor for a commit that is on disk, and syncs it soon. A failure is logged and
     /// counted: the commit itself is on disk.
     pub(crate) async fn record(&self, chain: &ChainName, state: &Arc<State>) {

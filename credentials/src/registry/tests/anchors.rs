@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyside_store::{Effect, SigningKey, chain::Head};
 
-use super::{erasing::acme, *};
+use super::{erasing::acme, repetition::once, *};
 use crate::chains::Anchors;
 
 /// Puts a folder in the place of the file that is locked while an anchor is replaced. Returns its path.
@@ -250,6 +250,51 @@ async fn an_anchor_is_synced_within_a_second() {
         registry.add(&act(), new).await.unwrap();
         wait_until_synced(&installation, &registry).await;
     }
+}
+
+/// A request that can be repeated.
+fn once_added() -> NewCredential {
+    NewCredential {
+        idempotency: once("my-key", "request"),
+        ..key("a", "sk-acme-a")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_anchor_is_missing_gets_it_before_a_repeated_request_confirms_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    registry.chains.anchors.sync().await.unwrap();
+    let before = installation.copy();
+    registry.add(&act(), once_added()).await.unwrap();
+    drop(registry);
+    // It was killed as soon as the head was on disk.
+    installation.put_back_anchors(&before);
+    let registry = installation.open().await;
+    let confirmed = registry.add(&act(), once_added()).await.unwrap();
+    assert!(confirmed.repeated);
+    drop(registry);
+    installation.put_back("workspace/acme", &before.memory);
+    assert!(!is_served(&installation).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_synced_late_gets_its_anchor_before_a_repeated_request_confirms_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    drop(registry);
+    let before = installation.memory.copy();
+    let (faulty, registry) = installation.open_faulty().await;
+    faulty.fail_syncs(true);
+    let unknown = registry.add(&act(), once_added()).await.err();
+    let is_unknown = matches!(unknown, Some(ChangeError::OutcomeUnknown { .. }));
+    assert!(is_unknown, "{unknown:?}");
+    faulty.fail_syncs(false);
+    let confirmed = registry.add(&act(), once_added()).await.unwrap();
+    assert!(confirmed.repeated);
+    drop(registry);
+    installation.put_back("workspace/acme", &before);
+    assert!(!is_served(&installation).await);
 }
 
 /// Only who can write the folder can put them there.
