@@ -8,8 +8,9 @@
 //!   it is acknowledged. It survives a `kill -9`. A power cut may lose it, or leave a part of it, which
 //!   has no valid signature and is ignored.
 //!
-//! About a second later the newer one replaces the synced one. So after a power cut an anchor may be
-//! behind its chain, but it is never ahead or torn. `first_read.rs` says when it may be missing.
+//! About a second later the newer one replaces the synced one; if its process is killed before, a second
+//! after the next start. So after a power cut an anchor may be behind its chain, but it is never ahead or
+//! torn. `first_read.rs` says when it may be missing.
 
 mod unsynced;
 
@@ -168,6 +169,11 @@ impl Anchors {
             || self.0.synced.lock().get(chain) >= Some(&order)
     }
 
+    /// Whether there is an anchor of the chain that is not synced yet.
+    pub(crate) fn has_unsynced(&self, chain: &ChainName) -> bool {
+        unsynced::path_beside(&self.path_of(chain)).exists()
+    }
+
     /// Writes the anchor for a commit that is on disk, and syncs it soon. A failure is logged and
     /// counted: the commit itself is on disk.
     pub(crate) async fn record(&self, chain: &ChainName, state: &Arc<State>) {
@@ -182,7 +188,9 @@ impl Anchors {
         }
     }
 
-    fn sync_soon(&self, chain: &ChainName, state: &Arc<State>) {
+    /// Writes and syncs the anchor for a state that is on disk, in a second. A failure is logged and
+    /// counted.
+    pub(crate) fn sync_soon(&self, chain: &ChainName, state: &Arc<State>) {
         let mut unsynced = self.0.unsynced.lock();
         let is_under_way = !unsynced.is_empty();
         let latest = unsynced.entry(chain.clone());

@@ -69,6 +69,25 @@ impl Chains {
         }
     }
 
+    /// Syncs soon what a process that was killed has left unsynced: a power cut would lose it.
+    ///
+    /// # Errors
+    /// The heads could not be synced, and an anchor must not be ahead of the head on disk.
+    pub(crate) async fn sync_anchors_left_behind(&self) -> Result<(), StorageError> {
+        let chains = self.all().into_iter();
+        let left = chains.filter(|tracked| self.anchors.has_unsynced(tracked.chain.name()));
+        let left: Vec<_> = left
+            .filter_map(|tracked| Some((tracked.chain.name().clone(), tracked.state()?)))
+            .collect();
+        if !left.is_empty() {
+            self.backend.storage.sync().await?;
+        }
+        for (chain, state) in &left {
+            self.anchors.sync_soon(chain, state);
+        }
+        Ok(())
+    }
+
     /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
     /// ending the chain. The head is checked against the last link alone, so it may be older than
     /// the anchored one.

@@ -252,6 +252,16 @@ async fn an_anchor_is_synced_within_a_second() {
     }
 }
 
+/// Otherwise a power cut, however long after the start, may lose it.
+#[tokio::test(start_paused = true)]
+async fn an_anchor_that_a_killed_process_left_unsynced_is_synced_within_a_second_of_the_start() {
+    let (installation, unsynced, _) = killed_after_two_changes().await;
+    let registry = installation.open().await;
+    wait_until_synced(&installation, &registry).await;
+    registry.chains.anchors.sync_unsynced().await;
+    assert!(!unsynced.exists());
+}
+
 /// A request that can be repeated.
 fn once_added() -> NewCredential {
     NewCredential {
