@@ -51,8 +51,9 @@ impl Chains {
         self.anchors.write(chain, state).await
     }
 
-    /// Writes the anchors that could not be written, up to the first that fails again.
+    /// Writes the anchors that could not be written. One that fails again keeps no other from it.
     pub(crate) async fn write_anchors_behind(&self) {
+        let mut first_failed = None;
         for name in self.anchors.behind() {
             let workspace: Option<WorkspaceId> = name.workspace_id().and_then(|id| id.parse().ok());
             let tracked = match &workspace {
@@ -63,9 +64,12 @@ impl Chains {
                 continue;
             };
             if let Err(error) = self.write_anchor(&name, &state).await {
-                tracing::warn!(chain = %name, %error, "the anchor of a chain still cannot be written");
-                return;
+                first_failed = first_failed.or(Some((name, error)));
             }
+        }
+        // Of many, one is enough in the log: the metrics have their number.
+        if let Some((chain, error)) = first_failed {
+            tracing::warn!(%chain, %error, "the anchor of a chain still cannot be written");
         }
     }
 

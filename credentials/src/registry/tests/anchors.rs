@@ -33,6 +33,32 @@ async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
     assert_ne!(fs::read(&anchor).unwrap(), before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_anchor_that_can_never_be_written_keeps_no_other_one_behind() {
+    let (installation, registry) = Installation::with_acme().await;
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    let lock = let_anchors_fail(&installation);
+    for id in ["acme", "globex"] {
+        let new = NewCredential {
+            workspace: id.parse().unwrap(),
+            ..key("a", "sk-a")
+        };
+        registry.add(&act(), new).await.unwrap();
+    }
+    assert_eq!(registry.anchors_behind(), 2);
+    fs::remove_dir(&lock).unwrap();
+    let [first, other] = ["acme", "globex"].map(|id| format!("workspace.{id}"));
+    let first = installation.heads().join(first);
+    fs::remove_file(&first).unwrap();
+    fs::create_dir(&first).unwrap();
+    registry.chains.write_anchors_behind().await;
+    assert_eq!(registry.anchors_behind(), 1);
+    let globex = registry.chains.of(&"globex".parse().unwrap());
+    let written = fs::read(installation.heads().join(other)).unwrap();
+    assert_eq!(written, globex.state().unwrap().bytes());
+}
+
 /// Such a head may be lost: the store would then look as if it had been put back.
 #[tokio::test]
 async fn a_head_that_may_be_in_memory_only_gets_no_anchor() {
