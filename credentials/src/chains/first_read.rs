@@ -77,7 +77,7 @@ impl Chains {
     ///
     /// # Errors
     /// The heads could not be synced, and an anchor must not be ahead of the head on disk.
-    pub(crate) async fn sync_anchors_left_behind(&self) -> Result<(), StorageError> {
+    pub(crate) async fn sync_anchors_left_unsynced(&self) -> Result<(), StorageError> {
         let chains = self.all().into_iter();
         let left = chains.filter(|tracked| self.anchors.has_unsynced(tracked.chain.name()));
         let left: Vec<_> = left
