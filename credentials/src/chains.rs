@@ -128,7 +128,7 @@ impl Chains {
     ) -> Self {
         Self {
             installation: Tracked::new(ChainName::installation(), &keyring, &backend),
-            anchors: Anchors::in_folder(heads),
+            anchors: Anchors::in_folder(heads, keyring.clone()),
             epoch: keyring.epoch().await,
             backend,
             keyring,
@@ -423,15 +423,17 @@ impl Chains {
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
+    /// All chains, and those of ids that are not registered.
+    fn all(&self) -> Vec<Arc<Tracked>> {
+        let workspaces = self.workspaces.read();
+        let chains = workspaces.values().chain([&self.installation]);
+        chains.cloned().collect()
+    }
+
     /// Removes all objects that no head names.
     pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
-        let tracked: Vec<_> = {
-            let workspaces = self.workspaces.read();
-            let chains = workspaces.values().chain([&self.installation]);
-            chains.cloned().collect()
-        };
         let mut removed = 0;
-        for tracked in tracked {
+        for tracked in self.all() {
             // While the chain is locked, objects for its next commit are left over from a crash.
             let _changing = tracked.lock(Priority::Normal).await;
             if let Some(state) = tracked.state() {

@@ -209,7 +209,11 @@ impl Registry {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                Err(_) => Err(StorageError::unavailable("the process is stopping").into()),
+                // Its task was ended at some step.
+                Err(_) => Err(ChangeError::OutcomeUnknown {
+                    seq: 0,
+                    error: StorageError::unavailable("the process is stopping"),
+                }),
             },
         }
     }

@@ -8,8 +8,9 @@
 //!   it is acknowledged. It survives a `kill -9`. A power cut may lose it, or leave a part of it, which
 //!   has no valid signature and is ignored.
 //!
-//! About a second later the newer one replaces the synced one. So after a power cut an anchor may be
-//! behind its chain, but it is never ahead or torn. `first_read.rs` says when it may be missing.
+//! About a second later the newer one replaces the synced one; if its process is killed before, a second
+//! after the next start. So after a power cut an anchor may be behind its chain, but it is never ahead or
+//! torn. `first_read.rs` says when it may be missing.
 
 mod unsynced;
 
@@ -38,6 +39,8 @@ pub(crate) struct Anchors(Arc<Folder>);
 /// the other fields.
 struct Folder {
     path: PathBuf,
+    /// For the keys that sign heads.
+    keyring: Arc<Keyring>,
     /// The latest anchor of each chain that this process has written and synced, with its name.
     synced: Mutex<HashMap<ChainName, Order>>,
     /// The states whose anchors are not synced yet.
@@ -54,9 +57,10 @@ struct Folder {
 type Order = (u64, u64);
 
 impl Anchors {
-    pub(crate) fn in_folder(folder: &Path) -> Self {
+    pub(crate) fn in_folder(folder: &Path, keyring: Arc<Keyring>) -> Self {
         Self(Arc::new(Folder {
             path: folder.to_owned(),
+            keyring,
             synced: Mutex::default(),
             unsynced: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
@@ -106,11 +110,8 @@ impl Anchors {
     }
 
     /// The last acknowledged state of a chain, if there is an anchor.
-    pub(crate) fn read(
-        &self,
-        chain: &ChainName,
-        keyring: &Keyring,
-    ) -> Result<Option<Link>, LoadError> {
+    pub(crate) fn read(&self, chain: &ChainName) -> Result<Option<Link>, LoadError> {
+        let keyring = &self.0.keyring;
         let installation = keyring.installation().installation();
         let newest = Self::newest(&self.0.path, chain, installation, &keyring.trust());
         let newest = newest.map_err(|error| Damage::AnchorUnreadable {
@@ -159,6 +160,20 @@ impl Anchors {
         self.0.behind.lock().keys().cloned().collect()
     }
 
+    /// Whether this process has written the anchor of a state, or of a later one. It may not be synced
+    /// yet.
+    pub(crate) fn is_recorded(&self, chain: &ChainName, state: &State) -> bool {
+        let order = super::order(state);
+        let unsynced = self.0.unsynced.lock().get(chain).cloned();
+        unsynced.is_some_and(|unsynced| super::order(&unsynced) >= order)
+            || self.0.synced.lock().get(chain) >= Some(&order)
+    }
+
+    /// Whether there is an anchor of the chain that is not synced yet.
+    pub(crate) fn has_unsynced(&self, chain: &ChainName) -> bool {
+        unsynced::path_beside(&self.path_of(chain)).exists()
+    }
+
     /// Writes the anchor for a commit that is on disk, and syncs it soon. A failure is logged and
     /// counted: the commit itself is on disk.
     pub(crate) async fn record(&self, chain: &ChainName, state: &Arc<State>) {
@@ -173,7 +188,9 @@ impl Anchors {
         }
     }
 
-    fn sync_soon(&self, chain: &ChainName, state: &Arc<State>) {
+    /// Writes and syncs the anchor for a state that is on disk, in a second. A failure is logged and
+    /// counted.
+    pub(crate) fn sync_soon(&self, chain: &ChainName, state: &Arc<State>) {
         let mut unsynced = self.0.unsynced.lock();
         let is_under_way = !unsynced.is_empty();
         let latest = unsynced.entry(chain.clone());
@@ -303,8 +320,15 @@ impl Folder {
         }
         let _lock = self.lock()?;
         let unsynced = unsynced::path_beside(&path);
-        unsynced::write(&unsynced, state.bytes(), super::order(state))?;
+        let is_genuine = |head: &[u8]| self.is_genuine(chain, head);
+        unsynced::write(&unsynced, state.bytes(), super::order(state), is_genuine)?;
         Ok(Recorded::Unsynced)
+    }
+
+    /// Whether a head is signed with a key of this installation, for this chain.
+    fn is_genuine(&self, chain: &ChainName, head: &[u8]) -> bool {
+        let installation = self.keyring.installation().installation();
+        Head::verify_under(head, chain, installation, &self.keyring.trust()).is_ok()
     }
 
     fn write(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
@@ -349,7 +373,8 @@ impl Folder {
             file::create_folder(&self.path)?;
             file::sync_folder(&self.path).map_err(FileError::at(&self.path))?;
         }
-        if unsynced.exists() && unsynced::newest(&unsynced)? <= Some(now) {
+        let is_genuine = |head: &[u8]| self.is_genuine(chain, head);
+        if unsynced.exists() && !unsynced::has_newer(&unsynced, now, is_genuine)? {
             delete(&unsynced)?;
         }
         let mut synced = self.synced.lock();

@@ -51,8 +51,9 @@ impl Chains {
         self.anchors.write(chain, state).await
     }
 
-    /// Writes the anchors that could not be written, up to the first that fails again.
+    /// Writes the anchors that could not be written. One that fails again keeps no other from it.
     pub(crate) async fn write_anchors_behind(&self) {
+        let mut first_failed = None;
         for name in self.anchors.behind() {
             let workspace: Option<WorkspaceId> = name.workspace_id().and_then(|id| id.parse().ok());
             let tracked = match &workspace {
@@ -63,10 +64,32 @@ impl Chains {
                 continue;
             };
             if let Err(error) = self.write_anchor(&name, &state).await {
-                tracing::warn!(chain = %name, %error, "the anchor of a chain still cannot be written");
-                return;
+                first_failed = first_failed.or(Some((name, error)));
             }
         }
+        // Of many, one is enough in the log: the metrics have their number.
+        if let Some((chain, error)) = first_failed {
+            tracing::warn!(%chain, %error, "the anchor of a chain still cannot be written");
+        }
+    }
+
+    /// Syncs soon what a process that was killed has left unsynced: a power cut would lose it.
+    ///
+    /// # Errors
+    /// The heads could not be synced, and an anchor must not be ahead of the head on disk.
+    pub(crate) async fn sync_anchors_left_unsynced(&self) -> Result<(), StorageError> {
+        let chains = self.all().into_iter();
+        let left = chains.filter(|tracked| self.anchors.has_unsynced(tracked.chain.name()));
+        let left: Vec<_> = left
+            .filter_map(|tracked| Some((tracked.chain.name().clone(), tracked.state()?)))
+            .collect();
+        if !left.is_empty() {
+            self.backend.storage.sync().await?;
+        }
+        for (chain, state) in &left {
+            self.anchors.sync_soon(chain, state);
+        }
+        Ok(())
     }
 
     /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
@@ -119,7 +142,7 @@ impl Chains {
         }
         let mut found = chain.load(trust).await?;
         let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
-        let anchored = self.anchors.read(name, &self.keyring)?;
+        let anchored = self.anchors.read(name)?;
         if found.is_none() && anchored.is_some() {
             // Another process may have begun the chain in the meantime.
             found = chain.load(trust).await?;

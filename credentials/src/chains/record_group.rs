@@ -34,9 +34,13 @@ impl Chains {
                 chains.write_records().await;
             });
         }
+        // The task that commits them was ended at some step.
         done.await.unwrap_or_else(|_| {
-            let stopping = StorageError::unavailable("the process is stopping");
-            Err(CommitError::NotBegun(stopping))
+            let seq = self.installation.state().map_or(0, |own| own.head.seq);
+            Err(CommitError::OutcomeUnknown {
+                seq: seq + 1,
+                error: StorageError::unavailable("the process is stopping"),
+            })
         })
     }
 

@@ -210,7 +210,7 @@ pub enum ChangeError {
         "whether the change was made is not known yet ({error}): look at what is listed before trying again"
     )]
     OutcomeUnknown {
-        /// The sequence number of the commit.
+        /// The sequence number of the commit; 0 if it is unknown, too.
         seq: u64,
         /// The store's error.
         error: StorageError,

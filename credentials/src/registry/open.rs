@@ -165,6 +165,9 @@ impl Registry {
             if let Err(error) = self.recover().await {
                 tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
+            if let Err(error) = self.chains.sync_anchors_left_unsynced().await {
+                tracing::warn!(%error, "the anchors of a killed process are not synced yet: the next change of a chain syncs its own");
+            }
         }
         let own = self
             .chains

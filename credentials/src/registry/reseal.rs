@@ -27,7 +27,8 @@ pub struct Resealed {
     pub key: String,
     /// Number of credentials that were sealed again.
     pub credentials: usize,
-    /// Number of credentials that were left unchanged because they cannot be opened.
+    /// Number of credentials that were left unchanged because they cannot be opened. Without revoked
+    /// ones whose key is lost.
     pub damaged: usize,
 }
 
@@ -147,7 +148,7 @@ impl Registry {
         unopenable: &mut HashSet<CredentialId>,
     ) -> Vec<CredentialDocument> {
         let credentials = workspace.credentials.values();
-        let behind = credentials.filter(|entry| is_behind(entry, key));
+        let behind = credentials.filter(|entry| is_behind(entry, &self.keyring, key));
         let seal = |entry: &Arc<CredentialEntry>| {
             let document = &entry.document;
             if unopenable.contains(&document.id) {
@@ -192,12 +193,23 @@ impl Registry {
     }
 }
 
-/// Whether a sound credential has anything sealed under another key.
-fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
-    let other = |blob: &[u8]| !blob.is_empty() && SealingKey::id_in(blob) != Some(key.id());
+/// Whether a sound credential has anything to seal again.
+fn is_behind(entry: &CredentialEntry, keyring: &Keyring, key: &SealingKey) -> bool {
+    let other = |blob: &[u8]| {
+        let is_under_it = SealingKey::id_in(blob) == Some(key.id());
+        !blob.is_empty() && !is_under_it && !stays(&entry.document, keyring, blob)
+    };
     let mut versions = entry.document.versions.iter();
     entry.damage().is_none()
         && versions.any(|version| other(&version.sealed) || other(&version.metadata))
+}
+
+/// Whether a blob stays as it is: its key is lost, and nothing of a revoked credential has to be read
+/// any more.
+fn stays(document: &CredentialDocument, keyring: &Keyring, blob: &[u8]) -> bool {
+    let key = SealingKey::id_in(blob);
+    let is_lost = key.is_some_and(|key| keyring.key(&document.workspace, key).is_none());
+    is_lost && document.revoked_at.is_some()
 }
 
 fn reseal(
@@ -207,6 +219,7 @@ fn reseal(
 ) -> Result<CredentialDocument, Damage> {
     let seal = |context: &SealContext<'_>, blob: &[u8]| match blob {
         [] => Ok(Arc::default()),
+        blob if stays(document, keyring, blob) => Ok(blob.into()),
         blob => {
             let id = SealingKey::id_in(blob).ok_or(SealError::Malformed)?;
             let from = keyring.key(&document.workspace, id);

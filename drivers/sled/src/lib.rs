@@ -134,10 +134,13 @@ impl EmbeddedStore {
         work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
-        let done = spawn_blocking(move || catch_panic(|| work(&opened))).await;
-        // sled 0.34.7 panics on inconsistent files, also after it has opened them.
-        let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
-        done.ok().flatten().unwrap_or_else(damaged)
+        match spawn_blocking(move || catch_panic(|| work(&opened))).await {
+            Ok(Some(done)) => done,
+            // sled 0.34.7 panics on inconsistent files, also after it has opened them.
+            Ok(None) => Err(self.0.tree.damaged("sled cannot read it")),
+            // Not a panic, because those are caught: the runtime is being shut down.
+            Err(_) => Err(StorageError::unavailable("the process is stopping")),
+        }
     }
 
     async fn write<T: Send + 'static>(

@@ -10,10 +10,11 @@ mod segment;
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
     io::{self, Read},
     num::NonZeroU64,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use keyside_store::{
@@ -90,6 +91,10 @@ impl SegmentedLog {
             });
         }
         self.disk_space.check(Effect::Adds)?;
+        if let Some(full) = files.full() {
+            // If both were unsynced, a power cut could leave only the next one.
+            self.sync_file(&full)?;
+        }
         files
             .append(position, entry)
             .map_err(StorageError::unavailable)?;
@@ -155,8 +160,13 @@ impl SegmentedLog {
             return Err(error);
         }
         let current = self.files.lock().current.as_ref().map(Segment::file);
-        let synced = current.map_or(Ok(()), |file| file.sync_data());
-        synced.map_err(|error| {
+        current.map_or(Ok(()), |file| self.sync_file(&file))
+    }
+
+    /// Syncs a file. A failure is unreported, also if the caller appends: entries before its own may be
+    /// lost, too, and who has written those waits for the next sync.
+    fn sync_file(&self, file: &File) -> Result<(), StorageError> {
+        file.sync_data().map_err(|error| {
             let error = StorageError::unavailable(error);
             *self.unreported.lock() = Some(error.clone());
             error
@@ -228,6 +238,14 @@ impl Files {
         self.current.as_ref().map_or(0, Segment::last)
     }
 
+    /// The last file, if it takes no more entries.
+    fn full(&self) -> Option<Arc<File>> {
+        let current = self.current.as_ref();
+        let full = current.filter(|current| current.len() >= MAX_FILE_LEN);
+        full.map(Segment::file)
+    }
+
+    /// Appends an entry, to a new file if the last one is full. That one is synced by then.
     fn append(&mut self, position: u64, entry: &[u8]) -> io::Result<()> {
         let current = match &mut self.current {
             Some(current) if current.len() < MAX_FILE_LEN => current,
@@ -236,12 +254,7 @@ impl Files {
         current.append(position, entry)
     }
 
-    /// Begins the next file, after syncing the one before: if both were unsynced, a power cut could
-    /// leave only the later one.
     fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
-        if let Some(full) = &self.current {
-            full.file().sync_data()?;
-        }
         let segment = Segment::write(&self.path(first), first, &[])?;
         file::sync_folder(&self.folder)?;
         self.first_positions.push(first);

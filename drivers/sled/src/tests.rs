@@ -6,6 +6,7 @@ mod power_cut;
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use keyside_store::contract;
+use tokio::runtime::Runtime;
 
 use super::*;
 
@@ -463,4 +464,19 @@ async fn a_path_that_cannot_be_a_folder_is_named() {
         error.to_string().contains(&path.display().to_string()),
         "{error}"
     );
+}
+
+#[test]
+fn a_stop_of_the_process_is_not_reported_as_damage() {
+    let [waiting, stopped] = [(); 2].map(|()| Runtime::new().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let store = waiting.block_on(opened(folder.path()));
+    let handle = stopped.handle().clone();
+    stopped.shutdown_background();
+    let read = waiting.block_on(async {
+        let _read_there = handle.enter();
+        Storage::get(&*store, "a").await
+    });
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("the process is stopping"), "{error}");
 }

@@ -30,15 +30,25 @@ pub(super) fn read(path: &Path) -> Result<[Option<Vec<u8>>; 2], FileError> {
     }))
 }
 
-/// The order of the newest head in the file; `None` if there is none.
-pub(super) fn newest(path: &Path) -> Result<Option<Order>, FileError> {
-    Ok(orders(path)?.into_iter().flatten().max())
+/// Whether a head in the file is newer than `order`.
+pub(super) fn has_newer(
+    path: &Path,
+    order: Order,
+    is_genuine: impl Fn(&[u8]) -> bool,
+) -> Result<bool, FileError> {
+    let orders = orders(path, order, is_genuine)?;
+    Ok(orders.into_iter().max().flatten() > Some(order))
 }
 
 /// Writes a head into the slot of the older one, unless both are newer. The caller holds the lock on
 /// the folder.
-pub(super) fn write(path: &Path, head: &[u8], order: Order) -> Result<(), FileError> {
-    let [first, second] = orders(path)?;
+pub(super) fn write(
+    path: &Path,
+    head: &[u8],
+    order: Order,
+    is_genuine: impl Fn(&[u8]) -> bool,
+) -> Result<(), FileError> {
+    let [first, second] = orders(path, order, is_genuine)?;
     let (slot, older) = match first <= second {
         true => (0, first),
         false => (1, second),
@@ -51,10 +61,18 @@ pub(super) fn write(path: &Path, head: &[u8], order: Order) -> Result<(), FileEr
     file::write_at(path, &bytes, (slot * SLOT_LEN) as u64, file::owner_only())
 }
 
-fn orders(path: &Path) -> Result<[Option<Order>; 2], FileError> {
+/// The orders of the two heads. One that is newer than `than` counts only if it is genuine: otherwise
+/// other bytes in its place would keep every later head out. An older one is replaced in any case, so
+/// a change does not wait for the check of its signature.
+fn orders(
+    path: &Path,
+    than: Order,
+    is_genuine: impl Fn(&[u8]) -> bool,
+) -> Result<[Option<Order>; 2], FileError> {
     Ok(read(path)?.map(|head| {
-        let head = Head::parse_unverified(&head?).ok()?;
-        Some(order_of(&head))
+        let head = head?;
+        let order = order_of(&Head::parse_unverified(&head).ok()?);
+        (order <= than || is_genuine(&head)).then_some(order)
     }))
 }
 

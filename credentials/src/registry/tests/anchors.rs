@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use keyside_store::Effect;
+use keyside_store::{Effect, SigningKey, chain::Head};
 
-use super::{erasing::acme, *};
+use super::{erasing::acme, repetition::once, *};
 use crate::chains::Anchors;
 
 /// Puts a folder in the place of the file that is locked while an anchor is replaced. Returns its path.
@@ -31,6 +31,32 @@ async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
     registry.chains.write_anchors_behind().await;
     assert_eq!(registry.anchors_behind(), 0);
     assert_ne!(fs::read(&anchor).unwrap(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anchor_that_can_never_be_written_keeps_no_other_one_behind() {
+    let (installation, registry) = Installation::with_acme().await;
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    let lock = let_anchors_fail(&installation);
+    for id in ["acme", "globex"] {
+        let new = NewCredential {
+            workspace: id.parse().unwrap(),
+            ..key("a", "sk-a")
+        };
+        registry.add(&act(), new).await.unwrap();
+    }
+    assert_eq!(registry.anchors_behind(), 2);
+    fs::remove_dir(&lock).unwrap();
+    let [first, other] = ["acme", "globex"].map(|id| format!("workspace.{id}"));
+    let first = installation.heads().join(first);
+    fs::remove_file(&first).unwrap();
+    fs::create_dir(&first).unwrap();
+    registry.chains.write_anchors_behind().await;
+    assert_eq!(registry.anchors_behind(), 1);
+    let globex = registry.chains.of(&"globex".parse().unwrap());
+    let written = fs::read(installation.heads().join(other)).unwrap();
+    assert_eq!(written, globex.state().unwrap().bytes());
 }
 
 /// Such a head may be lost: the store would then look as if it had been put back.
@@ -129,15 +155,12 @@ async fn an_anchor_is_not_replaced_by_an_older_one_of_another_process() {
     registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
     let newer = acme.state().unwrap();
     let shared = installation.folder.path().join("shared");
-    let [one, other] = [(); 2].map(|()| Anchors::in_folder(&shared));
+    let [one, other] = [(); 2].map(|()| Anchors::in_folder(&shared, registry.keyring.clone()));
     other.write(name, &older).await.unwrap();
     one.record(name, &newer).await;
     other.record(name, &older).await;
     other.sync_unsynced().await;
-    assert_eq!(
-        one.read(name, &registry.keyring).unwrap().unwrap(),
-        newer.head.link()
-    );
+    assert_eq!(one.read(name).unwrap().unwrap(), newer.head.link());
     one.sync_unsynced().await;
     other.write(name, &older).await.unwrap();
     assert_eq!(
@@ -161,19 +184,16 @@ async fn what_is_left_beside_an_anchor_that_was_moved_away_is_not_of_a_new_chain
         states.push(acme.state().unwrap());
     }
     let shared = installation.folder.path().join("shared");
-    let lost = Anchors::in_folder(&shared);
+    let lost = Anchors::in_folder(&shared, registry.keyring.clone());
     lost.write(name, &states[0]).await.unwrap();
     lost.record(name, &states[2]).await;
     lost.record(name, &states[3]).await;
     drop(lost);
     fs::remove_file(shared.join("workspace.acme")).unwrap();
-    let new = Anchors::in_folder(&shared);
+    let new = Anchors::in_folder(&shared, registry.keyring.clone());
     for state in &states[..2] {
         new.record(name, state).await;
-        assert_eq!(
-            new.read(name, &registry.keyring).unwrap().unwrap(),
-            state.head.link()
-        );
+        assert_eq!(new.read(name).unwrap().unwrap(), state.head.link());
     }
 }
 
@@ -235,23 +255,119 @@ async fn an_anchor_that_is_torn_by_a_power_cut_is_ignored() {
     assert!(!unsynced.exists());
 }
 
+/// Returns once the anchor of `acme` is its current head, and synced. Fails after two seconds.
+async fn wait_until_synced(installation: &Installation, registry: &Registry) {
+    let state = registry.chains.of(&acme()).state().unwrap();
+    let anchor = installation.heads().join("workspace.acme");
+    let wait = async {
+        while fs::read(&anchor).unwrap() != state.bytes() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let synced = tokio::time::timeout(Duration::from_secs(2), wait);
+    synced.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_anchor_is_synced_within_a_second() {
     let (installation, registry) = Installation::with_acme().await;
     for label in ["a", "b"] {
         let new = key(label, &format!("sk-acme-{label}"));
         registry.add(&act(), new).await.unwrap();
-        let changed = registry.chains.of(&acme()).state().unwrap();
-        let anchor = installation.heads().join("workspace.acme");
-        let wait = async {
-            while fs::read(&anchor).unwrap() != changed.bytes() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(2), wait)
-            .await
-            .unwrap();
+        wait_until_synced(&installation, &registry).await;
     }
+}
+
+/// Otherwise a power cut, however long after the start, may lose it.
+#[tokio::test(start_paused = true)]
+async fn an_anchor_that_a_killed_process_left_unsynced_is_synced_within_a_second_of_the_start() {
+    let (installation, unsynced, _) = killed_after_two_changes().await;
+    let registry = installation.open().await;
+    wait_until_synced(&installation, &registry).await;
+    registry.chains.anchors.sync_unsynced().await;
+    assert!(!unsynced.exists());
+}
+
+/// A request that can be repeated.
+fn once_added() -> NewCredential {
+    NewCredential {
+        idempotency: once("my-key", "request"),
+        ..key("a", "sk-acme-a")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_anchor_is_missing_gets_it_before_a_repeated_request_confirms_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    registry.chains.anchors.sync().await.unwrap();
+    let before = installation.copy();
+    registry.add(&act(), once_added()).await.unwrap();
+    drop(registry);
+    // It was killed as soon as the head was on disk.
+    installation.put_back_anchors(&before);
+    let registry = installation.open().await;
+    let confirmed = registry.add(&act(), once_added()).await.unwrap();
+    assert!(confirmed.repeated);
+    drop(registry);
+    installation.put_back("workspace/acme", &before.memory);
+    assert!(!is_served(&installation).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_synced_late_gets_its_anchor_before_a_repeated_request_confirms_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    drop(registry);
+    let before = installation.memory.copy();
+    let (faulty, registry) = installation.open_faulty().await;
+    faulty.fail_syncs(true);
+    let unknown = registry.add(&act(), once_added()).await.err();
+    let is_unknown = matches!(unknown, Some(ChangeError::OutcomeUnknown { .. }));
+    assert!(is_unknown, "{unknown:?}");
+    faulty.fail_syncs(false);
+    let confirmed = registry.add(&act(), once_added()).await.unwrap();
+    assert!(confirmed.repeated);
+    drop(registry);
+    installation.put_back("workspace/acme", &before);
+    assert!(!is_served(&installation).await);
+}
+
+/// Only who can write the folder can put them there.
+#[tokio::test(start_paused = true)]
+async fn a_forged_head_in_an_unsynced_anchor_keeps_no_later_head_out() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.link(true).await;
+    registry.chains.anchors.sync().await.unwrap();
+    let before = installation.memory.copy();
+    let acme = registry.chains.of(&acme());
+    let name = acme.chain.name();
+    let forged = Head {
+        seq: u64::MAX,
+        ..acme.state().unwrap().head.clone()
+    };
+    let of = registry.keyring.installation().installation();
+    let forged = forged.sign(name, of, &SigningKey::from_seed(&[1; 32]));
+    let len = u16::try_from(forged.len()).unwrap().to_le_bytes();
+    // Each slot begins with its length.
+    let mut slots = [&len[..], &forged].concat();
+    slots.resize(8 << 10, 0);
+    let slots = slots.repeat(2);
+    let unsynced = installation.heads().join("workspace.acme.unsynced");
+    let anchors = &registry.chains.anchors;
+    for label in ["a", "b"] {
+        fs::write(&unsynced, &slots).unwrap();
+        let new = key(label, &format!("sk-acme-{label}"));
+        registry.add(&act(), new).await.unwrap();
+        let changed = acme.state().unwrap().head.link();
+        assert_eq!(anchors.read(name).unwrap(), Some(changed));
+    }
+    fs::write(&unsynced, &slots).unwrap();
+    anchors.sync_unsynced().await;
+    assert!(!unsynced.exists(), "nothing in it counts");
+    drop(registry);
+    installation.put_back("workspace/acme", &before);
+    assert!(!is_served(&installation).await);
 }
 
 /// Otherwise its next start would miss the anchor.

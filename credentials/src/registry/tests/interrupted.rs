@@ -1,7 +1,17 @@
 //! Changes whose shared commit is interrupted, and changes of two chains of which only one was
 //! committed: a retry completes them, and nothing is done twice.
 
-use keyside_store::faulty::Fault;
+use std::{
+    future::{pending, ready},
+    pin::pin,
+    time::Duration,
+};
+
+use keyside_store::{
+    chain::CommitError,
+    faulty::{Fault, Incident},
+};
+use tokio::{runtime::Runtime, sync::Notify};
 
 use super::{
     erasing::{acme, two_workspaces},
@@ -11,6 +21,7 @@ use crate::{
     access::{NewToken, Role, TokenStatus},
     chains::Priority,
     model::WorkspaceState,
+    record::Draft,
 };
 
 fn renamed(label: &str) -> Edit {
@@ -219,4 +230,44 @@ async fn an_erasure_interrupted_in_one_process_is_completed_once_by_another() {
             break;
         }
     }
+}
+
+/// What runs on the runtime that is stopped ends at some step, perhaps after its commit.
+#[test]
+fn what_a_stop_of_the_process_interrupts_has_an_unknown_outcome() {
+    let [waiting, stopping] = [(); 2].map(|()| Runtime::new().unwrap());
+    waiting.block_on(async move {
+        let (installation, _) = Installation::with_acme().await;
+        let (storage, registry) = installation.open_faulty().await;
+        let begun = Arc::new(Notify::new());
+        let begins = begun.clone();
+        storage.draw(move || {
+            begins.notify_one();
+            Incident {
+                delay: Duration::from_secs(86_400),
+                ..Incident::default()
+            }
+        });
+        let never = |_| pending::<Result<(), ChangeError>>();
+        let mut change = pin!(registry.run_to_completion(never));
+        let draft = Draft::new(Event::BackupMade, &act());
+        let mut record = pin!(registry.chains.append_records(vec![draft]));
+        {
+            let _spawned_here = stopping.enter();
+            tokio::select! {
+                biased;
+                _ = &mut change => unreachable!("it never ends"),
+                _ = &mut record => unreachable!("storage does not answer"),
+                () = ready(()) => {}
+            }
+        }
+        begun.notified().await;
+        stopping.shutdown_background();
+        let changed = change.await;
+        let is_unknown = matches!(changed, Err(ChangeError::OutcomeUnknown { .. }));
+        assert!(is_unknown, "{changed:?}");
+        let recorded = record.await;
+        let is_unknown = matches!(recorded, Err(CommitError::OutcomeUnknown { .. }));
+        assert!(is_unknown, "{recorded:?}");
+    });
 }

@@ -5,7 +5,7 @@ use keyside_store::Hash;
 use super::*;
 use crate::access::{NewToken, Role};
 
-fn once(key: &str, request: &str) -> Option<Idempotency> {
+pub(super) fn once(key: &str, request: &str) -> Option<Idempotency> {
     let (key, request) = (key.to_owned(), Hash::of(request.as_bytes()));
     Some(Idempotency { key, request })
 }

@@ -250,6 +250,35 @@ async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     );
 }
 
+/// Nothing has to be read of them any more, and no rotation could mend that.
+#[tokio::test]
+async fn what_is_left_of_revoked_keys_under_a_lost_key_stays_and_is_not_damage() {
+    let (installation, registry, id) = one_key().await;
+    let lost = registry.keyring.ids(&acme()).await;
+    let partly = registry.add(&act(), key("partly", "sk-2")).await.unwrap();
+    let partly = partly.credential.id;
+    switch_key(&registry).await;
+    registry.rotate(&act(), &partly, to("sk-3")).await.unwrap();
+    for id in [&id, &partly] {
+        let revoked = registry.revoke(&act(), id, Revocation::default()).await;
+        revoked.unwrap();
+    }
+    registry.add(&act(), key("live", "sk-4")).await.unwrap();
+    let destroyed = lost.iter().cloned().collect();
+    registry.keyring.destroy(&destroyed).await.unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    for _ in 0..2 {
+        let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
+        let rotated = rotated.unwrap();
+        // The live one, and the version of the other that can be opened.
+        assert_eq!((rotated.credentials, rotated.damaged), (2, 0));
+        registry.chains.sweep().await.unwrap();
+        let expected: BTreeSet<_> = lost.iter().chain([&rotated.key]).cloned().collect();
+        assert_eq!(named(&installation), expected);
+    }
+}
+
 /// Also while Keyside runs, in a file that claims to be newer than the one that it replaces.
 #[tokio::test]
 async fn a_document_whose_key_is_missing_in_the_keyring_fails_verification() {

@@ -245,3 +245,22 @@ fn a_failed_sync_fails_again_until_somebody_has_received_the_error() {
     log.note_reported();
     log.sync().unwrap();
 }
+
+/// The caller of the append receives the error, and not those whose entries are in the full file.
+#[test]
+fn a_failed_sync_of_a_full_file_fails_the_next_sync() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(&folder, 1..=3);
+    let mut device = Segment::write(Path::new("/dev/null"), 1, &[]).unwrap();
+    for position in 1..=3 {
+        device.append(position, &large(position)).unwrap();
+    }
+    let file = log.files.lock().current.replace(device);
+    log.append(4, &large(4)).unwrap_err();
+    log.files.lock().current = file;
+    log.sync().unwrap_err();
+    log.note_reported();
+    log.append(4, &large(4)).unwrap();
+    log.sync().unwrap();
+    assert_eq!(positions(&log), [1, 2, 3, 4]);
+}
