@@ -478,5 +478,5 @@ const MIN_WINDOW: u32 = 16 << 10;
 const MAX_WINDOW: u32 = 256 << 10;
 
 /// How long a request waits for the slot of an idle connection before it closes another. Closing one
-/// takes less than a millisecond, unless an HTTP/2 peer does not read.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
+/// takes less than a millisecond, unless the machine is overloaded or an HTTP/2 peer does not read.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,7 +2,9 @@
 //! others and the owner are served.
 
 use crate::harness::frames::{END_HEADERS, Frames, HEADERS, block, frame};
+use crate::harness::h2_upstream::{H2Answer, H2Upstream};
 use crate::harness::h2c::{H2Stream, H2c};
+use crate::harness::tls::{Authority, VALID};
 use crate::harness::{
     Ask, CHAT, Keyside, Message, Upstream, Wire, allow_sockets, eventually, expect, holds, reply,
 };
@@ -280,6 +282,31 @@ fn an_idle_connection_of_one_listener_gives_its_slot_to_another() {
                 answer.text()
             );
         }
+    }
+}
+
+#[test]
+fn an_idle_http_2_connection_gives_its_slot_to_another_key() {
+    for setting in LIMITS {
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost"], VALID);
+        let upstream = H2Upstream::start(&identity, false, H2Answer::default());
+        let keyside = authority
+            .trusted_at(&upstream.url_for("localhost"))
+            .set(setting, "1")
+            .start()
+            .with_key();
+        keyside.add_key("acme", "openai", "second", SECOND_KEY);
+        for ask in [Ask::chat(), second_key(Ask::chat()), Ask::chat()] {
+            let answer = keyside.ask(&ask);
+            assert_eq!(answer.status(), 200, "{setting}: {}", answer.text());
+        }
+        let used: Vec<_> = upstream.requests().iter().map(|it| it.connection).collect();
+        assert_eq!(
+            used,
+            [0, 1, 2],
+            "{setting}: a connection for each change of key"
+        );
     }
 }
 
