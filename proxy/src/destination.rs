@@ -9,7 +9,6 @@ use keyside_config::{
     Proxy,
 };
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
 
 use crate::{
     egress::Egress,
@@ -17,7 +16,7 @@ use crate::{
     metrics::{Metrics, ProviderMetrics},
     quota::Quota,
     refusal::{Refusal, Sent},
-    upstream::{AllPools, ConnectionQuotas, Dialer, Upstream},
+    upstream::{ConnectionLimit, ConnectionQuotas, Dialer, Upstream},
 };
 
 /// All destinations by provider id.
@@ -52,11 +51,9 @@ enum UpstreamTarget {
 pub(crate) struct SharedResources {
     egress: Arc<Egress>,
     dialer: Arc<Dialer>,
-    process_wide: Arc<Quota>,
+    process_wide: Arc<ConnectionLimit>,
     requests: Arc<Quota>,
-    pools: Arc<AllPools>,
-    closing: Arc<Mutex<()>>,
-    by_provider: HashMap<ProviderId, Arc<Quota>>,
+    by_provider: HashMap<ProviderId, Arc<ConnectionLimit>>,
     credentials: Arc<CredentialNames>,
 }
 
@@ -69,18 +66,16 @@ impl SharedResources {
         requests: Arc<Quota>,
     ) -> Self {
         let limits = &proxy.limits;
-        let quota = |provider: &Arc<Provider>| {
-            let quota = Quota::new(limits.upstream_connections_per_destination);
-            (provider.id.clone(), quota)
+        let limit = |provider: &Arc<Provider>| {
+            let limit = ConnectionLimit::new(limits.upstream_connections_per_destination);
+            (provider.id.clone(), limit)
         };
         Self {
             egress: egress.clone(),
             dialer: Arc::new(egress.dialer(proxy.deadlines.connect, limits)),
-            process_wide: Quota::new(limits.upstream_connections),
+            process_wide: ConnectionLimit::new(limits.upstream_connections),
             requests,
-            pools: Arc::default(),
-            closing: Arc::default(),
-            by_provider: catalogue.iter().map(quota).collect(),
+            by_provider: catalogue.iter().map(limit).collect(),
             credentials: Arc::new(catalogue.credential_names()),
         }
     }
@@ -90,8 +85,6 @@ impl SharedResources {
         ConnectionQuotas {
             process_wide: self.process_wide.clone(),
             destination: destination.unwrap_or(&self.process_wide).clone(),
-            pools: self.pools.clone(),
-            closing: self.closing.clone(),
             requests: self.requests.clone(),
         }
     }

@@ -5,17 +5,15 @@
 //! next one with half of the rest, and a newcomer still gets one. (In networking this is a dynamic
 //! threshold: Choudhury and Hahne, 1998.)
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use keyside_credentials::WorkspaceId;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, futures::Notified};
 
 /// A bounded number of permits.
 pub(crate) struct Quota {
     total: usize,
     in_use: Mutex<InUse>,
-    released: Notify,
 }
 
 #[derive(Default)]
@@ -30,12 +28,21 @@ pub(crate) struct QuotaPermit {
     workspace: WorkspaceId,
 }
 
+/// The permits whose release helps a workspace that gets none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// One permit of any workspace is enough.
+    Any,
+    /// The workspace has its share, and gets no more at the expense of others: it must give up
+    /// permits of its own.
+    Own,
+}
+
 impl Quota {
     pub(crate) fn new(total: usize) -> Arc<Self> {
         Arc::new(Self {
             total,
             in_use: Mutex::default(),
-            released: Notify::new(),
         })
     }
 
@@ -57,23 +64,21 @@ impl Quota {
         })
     }
 
-    /// `None` if `workspace` would get a permit. Otherwise whether it would get one after a single
-    /// release.
-    pub(crate) fn one_release_suffices(&self, workspace: &WorkspaceId) -> Option<bool> {
+    /// Whose permits `workspace` must wait for; `None` if it would get one now.
+    pub(crate) fn needs(&self, workspace: &WorkspaceId) -> Option<Release> {
         let in_use = self.in_use.lock();
         let free = self.total.saturating_sub(in_use.all);
         let own = in_use.by_workspace.get(workspace).copied().unwrap_or(0);
-        (own >= free).then_some(own <= free)
+        match own.cmp(&free) {
+            Ordering::Less => None,
+            Ordering::Equal => Some(Release::Any),
+            Ordering::Greater => Some(Release::Own),
+        }
     }
 
     /// How many permits are in use.
     pub(crate) fn in_use(&self) -> usize {
         self.in_use.lock().all
-    }
-
-    /// Ready when the next permit is released.
-    pub(crate) fn released(&self) -> Notified<'_> {
-        self.released.notified()
     }
 
     fn release(&self, workspace: &WorkspaceId) {
@@ -86,8 +91,6 @@ impl Quota {
                 in_use.by_workspace.remove(workspace);
             }
         }
-        drop(in_use);
-        self.released.notify_waiters();
     }
 }
 
@@ -124,6 +127,19 @@ mod tests {
             assert_eq!(take_all(&quota, "one").len(), 2);
         }
         assert!(quota.in_use.lock().by_workspace.is_empty());
+    }
+
+    #[test]
+    fn a_workspace_with_its_share_can_only_exchange_its_own_permits() {
+        let (quota, workspace) = (Quota::new(8), "one".parse().unwrap());
+        assert_eq!(quota.needs(&workspace), None);
+        let mut own = take_all(&quota, "one");
+        assert_eq!(quota.needs(&workspace), Some(Release::Any));
+        let others = take_all(&quota, "two");
+        assert_eq!((own.len(), others.len()), (4, 2));
+        assert_eq!(quota.needs(&workspace), Some(Release::Own));
+        own.truncate(2);
+        assert_eq!(quota.needs(&workspace), None);
     }
 
     #[test]

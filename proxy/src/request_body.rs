@@ -89,7 +89,7 @@ pub(crate) enum RequestBodyError {
 
 impl RequestBody {
     pub(crate) fn new(head: &Parts, client: ClientBody, idle: Duration) -> Self {
-        let on_drop = match head.headers.contains_key(header::EXPECT) {
+        let on_drop = match waits_for_continue(head) {
             true => OnDrop::Ignore,
             false => OnDrop::Discard,
         };
@@ -346,6 +346,14 @@ impl HttpBody for RequestBody {
             Source::Own(whole) => whole.size_hint(),
         }
     }
+}
+
+/// Whether the client waits for `100 Continue`, by hyper's own rule for sending it. A client that
+/// expects anything else sends its body at once.
+fn waits_for_continue(head: &Parts) -> bool {
+    let expected = head.headers.get_all(header::EXPECT).iter().next_back();
+    head.version > Version::HTTP_10
+        && expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Whether `Content-Length` declares this length once, in canonical form.

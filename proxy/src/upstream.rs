@@ -30,18 +30,19 @@ use keyside_config::{BaseUrl, Cause};
 use keyside_credentials::{Grant, WorkspaceId};
 pub use outbound::OutboundError;
 pub(crate) use outbound::{expect_allowed, post};
-pub(crate) use pool::{AllPools, Lease};
-use pool::{Connection, Pool, Pools, idle_lifetime};
+pub(crate) use pool::Lease;
+use pool::{AllPools, Connection, Pool, Pools, idle_lifetime};
 pub(crate) use reachability::check_reachable;
 pub use reachability::{Reachable, Unreachable};
 use resend::{ResendCandidate, ResendState};
+use socket::ConnectionHandle;
 use tcp::TcpError;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     head_limits::HeadLimits,
     hop,
-    quota::{Quota, QuotaPermit},
+    quota::{Quota, QuotaPermit, Release},
     refusal::{Refusal, Sent, Wait},
     request_body::{RequestBody, RequestBodyError},
 };
@@ -62,22 +63,29 @@ pub(crate) struct Upstream {
 /// Limits on upstream connections, over all listeners.
 #[derive(Clone)]
 pub(crate) struct ConnectionQuotas {
-    pub(crate) process_wide: Arc<Quota>,
-    pub(crate) destination: Arc<Quota>,
-    /// The pools of all hosts: an idle connection holds a slot too and can be closed to free it.
-    pub(crate) pools: Arc<AllPools>,
-    /// Held while an idle connection is closed to free its slot.
-    pub(crate) closing: Arc<Mutex<()>>,
+    pub(crate) process_wide: Arc<ConnectionLimit>,
+    /// For one provider: a destination of each listener, with a host for each endpoint.
+    pub(crate) destination: Arc<ConnectionLimit>,
     /// The requests in flight. Each may have a response that its client does not read, see
     /// [`stream_window`].
     pub(crate) requests: Arc<Quota>,
 }
 
-/// The limit that is reached, and so which connections can be closed for another one.
-enum Shortage {
-    /// Only the destination's own connections help.
-    Destination,
-    ProcessWide,
+/// A limit on upstream connections.
+pub(crate) struct ConnectionLimit {
+    quota: Arc<Quota>,
+    /// The pools of all hosts whose connections count: an idle connection holds a slot too and can
+    /// be closed to free it.
+    pools: AllPools,
+}
+
+impl ConnectionLimit {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self {
+            quota: Quota::new(total),
+            pools: AllPools::default(),
+        })
+    }
 }
 
 /// The slot of one connection, held for as long as its socket is open.
@@ -95,22 +103,22 @@ impl ConnectionSlot {
 impl ConnectionQuotas {
     fn try_acquire(&self, workspace: &WorkspaceId) -> Option<ConnectionSlot> {
         let permits = (
-            self.destination.try_acquire(workspace)?,
-            self.process_wide.try_acquire(workspace)?,
+            self.destination.quota.try_acquire(workspace)?,
+            self.process_wide.quota.try_acquire(workspace)?,
         );
         Some(ConnectionSlot {
             _permits: Some(permits),
         })
     }
 
-    /// What `workspace` lacks a single slot of, if that is all it lacks.
-    fn shortage(&self, workspace: &WorkspaceId) -> Option<Shortage> {
-        let short = |quota: &Quota| quota.one_release_suffices(workspace);
-        match (short(&self.destination), short(&self.process_wide)) {
-            (Some(true), _) => Some(Shortage::Destination),
-            (None, Some(true)) => Some(Shortage::ProcessWide),
-            _ => None,
-        }
+    /// Removes an idle connection whose slot helps `workspace` to another one. First one of the
+    /// destination: it counts towards both limits.
+    fn remove_idle(&self, workspace: &WorkspaceId) -> Option<ConnectionHandle> {
+        let mut limits = [&self.destination, &self.process_wide].into_iter();
+        let (limit, release) =
+            limits.find_map(|limit| Some((limit, limit.quota.needs(workspace)?)))?;
+        let may_lose = |owner: &WorkspaceId| release == Release::Any || owner == workspace;
+        limit.pools.remove_idle(may_lose)
     }
 }
 
@@ -180,7 +188,9 @@ impl Upstream {
     ) -> Option<Self> {
         let authority = base.authority();
         let pools = Arc::default();
-        quotas.pools.add(&pools);
+        for limit in [&quotas.process_wide, &quotas.destination] {
+            limit.pools.add(&pools);
+        }
         Some(Self {
             host: HeaderValue::from_str(&authority).ok()?,
             authority: authority.parse().ok()?,
@@ -236,7 +246,7 @@ impl Upstream {
         grant: &Grant,
         sent: &(dyn Fn() + Sync),
     ) -> Result<LeasedResponse, SendError> {
-        let pool = self.pools.of(grant.credential_id());
+        let pool = self.pools.of(grant);
         let mut resends = ResendState::default();
         loop {
             let kept = match resends.wants_new_connection() {
@@ -301,42 +311,23 @@ impl Upstream {
         Ok((dialed?, false))
     }
 
-    /// A slot for one more connection. If none is free, an idle connection is closed, which takes a
-    /// moment.
+    /// A slot for one more connection. If none is free, an idle connection is closed.
+    ///
+    /// Each request waits for the connection that it closed, not for that of another request, so
+    /// nothing that one destination does delays another. A request that has just come may take the
+    /// slot: then the next connection is closed.
     async fn acquire_slot(&self, workspace: &WorkspaceId) -> Result<ConnectionSlot, SendError> {
-        let quotas = &self.quotas;
-        if let Some(slot) = quotas.try_acquire(workspace) {
-            return Ok(slot);
-        }
-        // A workspace that has its share gets no more at the expense of others.
-        if quotas.shortage(workspace).is_none() {
-            return quotas
-                .try_acquire(workspace)
-                .ok_or(SendError::ConnectionLimit);
-        }
-        let freed = async {
-            // One at a time: a release wakes all that wait, so the last would get nothing.
-            let _turn = quotas.closing.lock().await;
-            loop {
-                // Before the attempt, so that no release is missed.
-                let released = quotas.process_wide.released();
-                if let Some(slot) = quotas.try_acquire(workspace) {
-                    return Some(slot);
-                }
-                let closed = match quotas.shortage(workspace) {
-                    Some(Shortage::Destination) => self.pools.close_idle(),
-                    Some(Shortage::ProcessWide) => quotas.pools.close_idle(),
-                    None => false,
-                };
-                if !closed {
-                    return quotas.try_acquire(workspace);
-                }
-                // A request that has just come may take the slot: then another is closed.
-                released.await;
+        loop {
+            if let Some(slot) = self.quotas.try_acquire(workspace) {
+                return Ok(slot);
             }
-        };
-        let freed = timeout(CLOSE_TIMEOUT, freed).await;
-        freed.ok().flatten().ok_or(SendError::ConnectionLimit)
+            let Some(idle) = self.quotas.remove_idle(workspace) else {
+                // One may have become free since the attempt.
+                let slot = self.quotas.try_acquire(workspace);
+                return slot.ok_or(SendError::ConnectionLimit);
+            };
+            let _ = timeout(CLOSE_TIMEOUT, idle.close()).await;
+        }
     }
 
     async fn send_on(
@@ -486,6 +477,6 @@ const MIN_WINDOW: u32 = 16 << 10;
 /// Bytes: allows 5 MB/s at a round trip of 50 ms. hyper's default is 2 MiB.
 const MAX_WINDOW: u32 = 256 << 10;
 
-/// How long a request waits for the slot of an idle connection, its turn included, before it is
-/// refused. Closing one takes less than a millisecond.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a request waits for the slot of an idle connection before it closes another. Closing one
+/// takes less than a millisecond, unless the machine is overloaded or an HTTP/2 peer does not read.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! A client that is still sending when it is refused receives the refusal, not a reset.
 
-use crate::harness::{Ask, Keyside, Message, Upstream, Wire, expect, reply};
+use crate::harness::{Ask, Keyside, Message, PATIENCE, Upstream, Wire, expect, reply};
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
@@ -73,4 +73,21 @@ fn a_client_that_waits_for_100_continue_is_refused_before_it_sends() {
     let answer = wire.answer().expect("a final answer at once");
     expect::refused("before the body", &answer, 400, "workspace_unknown");
     assert_eq!(upstream.connections(), 0);
+}
+
+/// Only `100-continue` makes a client wait: with any other expectation its body is on its way.
+#[test]
+fn a_client_with_another_expectation_can_send_its_whole_body_before_it_reads_why() {
+    let keyside = Keyside::builder().start();
+    keyside.workspace("acme");
+    let body = vec![b'x'; LARGE];
+    let ask = Ask::chat().header("Expect", "200-ok").body(&body);
+    let mut stream = TcpStream::connect(keyside.proxy_addr()).expect("a listener");
+    let patience = stream.set_write_timeout(Some(PATIENCE));
+    patience.expect("a TCP socket");
+    stream
+        .write_all(&ask.bytes())
+        .expect("a reader of the whole body");
+    let answer = Wire::from_tcp(stream).answer().expect("an answer");
+    expect::refused("200-ok", &answer, 401, "credential_missing");
 }

@@ -2,9 +2,11 @@
 //! others and the owner are served.
 
 use crate::harness::frames::{END_HEADERS, Frames, HEADERS, block, frame};
+use crate::harness::h2_upstream::{H2Answer, H2Upstream};
 use crate::harness::h2c::{H2Stream, H2c};
+use crate::harness::tls::{Authority, VALID};
 use crate::harness::{
-    Ask, CHAT, Keyside, Message, Upstream, allow_sockets, eventually, expect, holds, reply,
+    Ask, CHAT, Keyside, Message, Upstream, Wire, allow_sockets, eventually, expect, holds, reply,
 };
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +55,14 @@ impl Hog {
             refused,
         }
     }
+
+    /// Sends the other half of each request, and reads the responses.
+    fn finish_all(&mut self) {
+        for mut stream in self.held.drain(..) {
+            self.client.send(&mut stream, b" and the rest", true);
+            assert_eq!(self.client.finish(stream).status(), 200);
+        }
+    }
 }
 
 /// Distinguishes each half-sent request from the others of its test.
@@ -60,6 +70,13 @@ static HALVES: AtomicUsize = AtomicUsize::new(0);
 
 fn chat() -> Ask {
     Ask::chat().bare()
+}
+
+/// The secret of a second key of `acme`, with the label `second`.
+const SECOND_KEY: &str = "sk-proj-e2eSecond0123456789abcdefghijklmnop";
+
+fn second_key(ask: Ask) -> Ask {
+    ask.header("X-Keyside-Label", "second")
 }
 
 /// Keyside with one of its limits at `limit`, and with OpenAI keys of the workspaces `acme` and
@@ -217,18 +234,130 @@ fn all_requests_with_another_key_get_the_slots_of_idle_connections() {
     for setting in LIMITS {
         let upstream = Upstream::ok();
         let keyside = limited(setting, 16, &upstream);
-        let second = "sk-proj-e2eSecond0123456789abcdefghijklmnop";
-        keyside.add_key("acme", "openai", "second", second);
+        keyside.add_key("acme", "openai", "second", SECOND_KEY);
         let mut first = Hog::new(&keyside, &upstream, &chat(), 8);
         assert_eq!(first.held.len(), 8, "{setting}: its share");
-        for mut stream in first.held.drain(..) {
-            first.client.send(&mut stream, b" and the rest", true);
-            assert_eq!(first.client.finish(stream).status(), 200, "{setting}");
-        }
-        let ask = chat().header("X-Keyside-Label", "second");
-        let hog = Hog::new(&keyside, &upstream, &ask, 8);
+        first.finish_all();
+        let hog = Hog::new(&keyside, &upstream, &second_key(chat()), 8);
         assert_eq!(hog.held.len(), 8, "{setting}: in place of the idle ones");
     }
+}
+
+/// Others hold so many that the workspace has more than are free.
+#[test]
+fn a_workspace_beside_others_exchanges_its_own_idle_connections() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = limited(setting, 16, &upstream);
+        keyside.add_key("acme", "openai", "second", SECOND_KEY);
+        let others = Hog::new(&keyside, &upstream, &chat().workspace("other"), 3);
+        assert_eq!(others.held.len(), 3, "{setting}: less than their share");
+        let mut first = Hog::new(&keyside, &upstream, &chat(), 8);
+        assert_eq!(first.held.len(), 7, "{setting}: its share of the other 13");
+        first.finish_all();
+        let hog = Hog::new(&keyside, &upstream, &second_key(chat()), 8);
+        assert_eq!(hog.held.len(), 7, "{setting}: in place of the idle ones");
+    }
+}
+
+#[test]
+fn an_idle_connection_of_one_listener_gives_its_slot_to_another() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = Keyside::builder()
+            .set("proxy.listen", r#"["127.0.0.1:0", "127.0.0.1:0"]"#)
+            .provider("openai", &upstream.base_url())
+            .set(setting, "1")
+            .start()
+            .with_key()
+            .with_other_key();
+        let listeners = keyside.proxy_addrs();
+        for (listener, workspace) in [(0, "acme"), (1, "acme"), (0, "other")] {
+            let ask = Ask::chat().workspace(workspace);
+            let answer = Wire::tcp(listeners[listener]).ask(&ask);
+            assert_eq!(
+                answer.status(),
+                200,
+                "{setting}: {workspace} at {listener}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_idle_http_2_connection_gives_its_slot_to_another_key() {
+    for setting in LIMITS {
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost"], VALID);
+        let upstream = H2Upstream::start(&identity, false, H2Answer::default());
+        let keyside = authority
+            .trusted_at(&upstream.url_for("localhost"))
+            .set(setting, "1")
+            .start()
+            .with_key();
+        keyside.add_key("acme", "openai", "second", SECOND_KEY);
+        for ask in [Ask::chat(), second_key(Ask::chat()), Ask::chat()] {
+            let answer = keyside.ask(&ask);
+            assert_eq!(answer.status(), 200, "{setting}: {}", answer.text());
+        }
+        let used: Vec<_> = upstream.requests().iter().map(|it| it.connection).collect();
+        assert_eq!(
+            used,
+            [0, 1, 2],
+            "{setting}: a connection for each change of key"
+        );
+    }
+}
+
+/// A provider that answers each request by its head, and then reads the body.
+fn answering_early() -> Upstream {
+    Upstream::raw(|line| {
+        while let Ok(Some(_)) = line.head("") {
+            line.write(reply(200, "", b"early"));
+            while let Ok(Some(_)) = line.piece() {}
+        }
+    })
+}
+
+/// Sends the head of a request, and returns the connection once the whole response has come.
+fn answered_by_its_head(keyside: &Keyside) -> Wire {
+    let mut client = keyside.wire();
+    client.send(Ask::chat().head());
+    let answer = client.answer().expect("an early response");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "early"));
+    client
+}
+
+/// The connection ends by itself only when the client has sent the rest of its body.
+#[test]
+fn the_rest_of_an_upload_that_was_answered_early_keeps_no_slot() {
+    for setting in LIMITS {
+        let upstream = answering_early();
+        let keyside = limited(setting, 2, &upstream);
+        keyside.add_key("acme", "openai", "second", SECOND_KEY);
+        let uploading = answered_by_its_head(&keyside);
+        let answer = keyside.ask(&second_key(Ask::chat()));
+        assert_eq!(answer.status(), 200, "{setting}: {}", answer.text());
+        drop(uploading);
+    }
+}
+
+#[test]
+fn a_destination_whose_connections_end_slowly_does_not_affect_others() {
+    let (slow, upstream) = (answering_early(), Upstream::ok());
+    let keyside = Keyside::builder()
+        .provider("openai", &slow.base_url())
+        .provider("anthropic", &upstream.base_url())
+        .set(LIMITS[0], "2")
+        .start()
+        .with_key();
+    let secret = "sk-ant-api03-e2eKeySideOnly0123456789abcdef";
+    keyside.add_key("acme", "anthropic", "default", secret);
+    let uploading = answered_by_its_head(&keyside);
+    let answer = keyside.ask(&Ask::post("/anthropic/v1/messages"));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    drop(uploading);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::{
     ConnectionSlot, HeadLimits,
     egress_proxy::{ByteStream, EgressRoute, TunnelError},
     pool::{Connection, Http1Connection, MAX_STREAMS, Pool, StreamLimit, StreamSlot},
-    socket::UpstreamSocket,
+    socket::{ConnectionHandle, UpstreamSocket},
     tcp::{self, TcpError},
 };
 
@@ -184,12 +184,12 @@ impl Dialer {
 
     async fn handshake_http1<S>(
         &self,
-        socket: UpstreamSocket<S>,
+        mut socket: UpstreamSocket<S>,
     ) -> Result<Connection, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let received = socket.received();
+        let (received, closed) = (socket.received(), socket.closed());
         let handshake = http1::Builder::new()
             .max_headers(self.heads.fields)
             .max_buf_size(self.heads.bytes)
@@ -197,8 +197,12 @@ impl Dialer {
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
         // The result is not needed here: hyper reports how the connection ended to the request's
         // sender.
-        tokio::spawn(connection.with_upgrades());
-        Ok(Connection::Http1(Http1Connection { sender, received }))
+        let task = tokio::spawn(connection.with_upgrades());
+        Ok(Connection::Http1(Http1Connection {
+            sender,
+            received,
+            handle: ConnectionHandle::new(task.abort_handle(), closed),
+        }))
     }
 
     async fn handshake_http2<S>(
@@ -210,6 +214,7 @@ impl Dialer {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let limit = pool.expected_limit();
+        let closed = socket.closed();
         let streams = StreamLimit::with_limit(limit, socket.detect_contradictions());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -225,8 +230,8 @@ impl Dialer {
             .handshake(TokioIo::new(socket));
         let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
         let stream = StreamSlot::acquire_unchecked(&streams);
-        pool.share(sender.clone(), streams.clone());
-        tokio::spawn(async move {
+        let shared = streams.clone();
+        let task = tokio::spawn(async move {
             let mut answered = pin!(streams.answered());
             let mut answer_seen = false;
             poll_fn(|context| {
@@ -239,6 +244,8 @@ impl Dialer {
             })
             .await
         });
+        let handle = ConnectionHandle::new(task.abort_handle(), closed);
+        pool.share(sender.clone(), shared, handle);
         Ok(Connection::Http2(sender, stream))
     }
 }

@@ -17,11 +17,14 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 use hyper::client::conn::{http1, http2};
-use keyside_credentials::CredentialId;
+use keyside_credentials::{CredentialId, Grant, WorkspaceId};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::interval};
 
-use super::{contradiction::ContradictionFlag, socket::ReceivedFlag};
+use super::{
+    contradiction::ContradictionFlag,
+    socket::{ConnectionHandle, ReceivedFlag},
+};
 use crate::request_body::RequestBody;
 
 /// The pools of one host, by credential.
@@ -31,13 +34,14 @@ pub(super) struct Pools {
     sweeping: AtomicBool,
 }
 
-/// The pools of all hosts, to find an idle connection whose slot is needed elsewhere.
+/// The pools of several hosts, to find an idle connection whose slot is needed elsewhere.
 #[derive(Default)]
-pub(crate) struct AllPools(Mutex<Vec<Weak<Pools>>>);
+pub(super) struct AllPools(Mutex<Vec<Weak<Pools>>>);
 
 /// The connections of one credential to one host.
-#[derive(Default)]
 pub(super) struct Pool {
+    /// The credential's workspace, whose share the connections count towards.
+    workspace: WorkspaceId,
     open: Mutex<Open>,
     /// Locked while a connection is being opened, so that other requests can share it if it is
     /// HTTP/2.
@@ -55,6 +59,7 @@ struct Open {
 pub(super) struct Http1Connection {
     pub(super) sender: http1::SendRequest<RequestBody>,
     pub(super) received: ReceivedFlag,
+    pub(super) handle: ConnectionHandle,
 }
 
 /// An HTTP/1.1 connection that serves no request, or whose last response is just ending.
@@ -68,6 +73,7 @@ struct IdleConnection {
 struct Http2Connection {
     sender: http2::SendRequest<RequestBody>,
     streams: Arc<StreamLimit>,
+    handle: ConnectionHandle,
     used: Instant,
 }
 
@@ -106,42 +112,61 @@ impl AllPools {
         self.0.lock().push(Arc::downgrade(pools));
     }
 
-    /// Closes an idle connection. Returns whether there was one.
-    pub(super) fn close_idle(&self) -> bool {
+    /// Without those that were dropped.
+    fn existing(&self) -> Vec<Arc<Pools>> {
         let mut all = self.0.lock();
         all.retain(|pools| pools.strong_count() > 0);
-        let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
-        drop(all);
-        close_first(pools.iter().filter_map(|pools| pools.first_to_expire()))
+        all.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Removes an idle connection, to be closed, from a pool whose workspace `may_lose` it. It is
+    /// the one that expires first: a key that is in use needs its own again at once.
+    pub(super) fn remove_idle(
+        &self,
+        may_lose: impl Fn(&WorkspaceId) -> bool,
+    ) -> Option<ConnectionHandle> {
+        let pools = self.existing();
+        loop {
+            let idle = pools
+                .iter()
+                .filter_map(|pools| pools.first_to_expire(&may_lose));
+            let (_, pool) = idle.min_by_key(|(until, _)| *until)?;
+            // Another request may have taken it meanwhile.
+            if let Some(idle) = pool.remove_idle() {
+                return Some(idle);
+            }
+        }
     }
 }
 
 impl Pools {
-    /// Closes an idle connection. Returns whether there was one.
-    pub(super) fn close_idle(&self) -> bool {
-        close_first(self.first_to_expire())
-    }
-
     /// The pool whose idle connection expires before those of the others.
-    fn first_to_expire(&self) -> Option<(Instant, Arc<Pool>)> {
+    fn first_to_expire(
+        &self,
+        may_lose: impl Fn(&WorkspaceId) -> bool,
+    ) -> Option<(Instant, Arc<Pool>)> {
         let pools = self.by_credential.lock();
-        let idle = pools.values().filter_map(|pool| {
+        let losing = pools.values().filter(|pool| may_lose(&pool.workspace));
+        let idle = losing.filter_map(|pool| {
             let until = pool.open.lock().next_expiry()?;
             Some((until, pool.clone()))
         });
         idle.min_by_key(|(until, _)| *until)
     }
 
-    /// The pool of this credential. Must be called on the runtime that the connections live on.
-    pub(super) fn of(self: &Arc<Self>, credential: &CredentialId) -> Arc<Pool> {
+    /// The pool of this grant's credential. Must be called on the runtime that the connections live
+    /// on.
+    pub(super) fn of(self: &Arc<Self>, grant: &Grant) -> Arc<Pool> {
         if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::Relaxed) {
             tokio::spawn(Self::sweep_forever(Arc::downgrade(self)));
         }
         let mut pools = self.by_credential.lock();
-        match pools.get(credential) {
-            Some(pool) => pool.clone(),
-            None => pools.entry(credential.clone()).or_default().clone(),
+        if let Some(pool) = pools.get(grant.credential_id()) {
+            return pool.clone();
         }
+        let pool = Arc::new(Pool::new(grant.workspace().clone()));
+        pools.insert(grant.credential_id().clone(), pool.clone());
+        pool
     }
 
     /// Sweeps until the pools are dropped.
@@ -167,6 +192,14 @@ impl Pools {
 }
 
 impl Pool {
+    fn new(workspace: WorkspaceId) -> Self {
+        Self {
+            workspace,
+            open: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// An open connection with capacity for one more request.
     pub(super) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
@@ -184,19 +217,18 @@ impl Pool {
         Some(Connection::Http1(open.idle.remove(usable).connection))
     }
 
-    /// Closes the connection that has been idle for longest.
-    fn close_idle(&self) -> bool {
+    /// Removes the connection that has been idle for longest.
+    fn remove_idle(&self) -> Option<ConnectionHandle> {
         let mut open = self.open.lock();
         open.forget_closed();
         if !open.idle.is_empty() {
-            open.idle.remove(0);
-            return true;
+            return Some(open.idle.remove(0).connection.handle);
         }
         let unused = open
             .shared
             .iter()
             .position(|shared| !shared.streams.has_open());
-        unused.map(|unused| open.shared.remove(unused)).is_some()
+        unused.map(|unused| open.shared.remove(unused).handle)
     }
 
     /// Whether the peer speaks HTTP/2, so that one connection serves many requests.
@@ -205,10 +237,16 @@ impl Pool {
     }
 
     /// Adds a new HTTP/2 connection, which requests share.
-    pub(super) fn share(&self, sender: http2::SendRequest<RequestBody>, streams: Arc<StreamLimit>) {
+    pub(super) fn share(
+        &self,
+        sender: http2::SendRequest<RequestBody>,
+        streams: Arc<StreamLimit>,
+        handle: ConnectionHandle,
+    ) {
         self.open.lock().shared.push(Http2Connection {
             sender,
             streams,
+            handle,
             used: Instant::now(),
         });
     }
@@ -264,13 +302,6 @@ impl Open {
         let shared = unused.map(|it| it.used + HTTP2_IDLE);
         self.idle.iter().map(|it| it.until).chain(shared).min()
     }
-}
-
-/// Closes an idle connection of the pool where one expires first: a key that is in use needs its own
-/// again at once.
-fn close_first(pools: impl IntoIterator<Item = (Instant, Arc<Pool>)>) -> bool {
-    let first = pools.into_iter().min_by_key(|(until, _)| *until);
-    first.is_some_and(|(_, pool)| pool.close_idle())
 }
 
 impl StreamLimit {

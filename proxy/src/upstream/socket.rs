@@ -13,6 +13,7 @@
 //!   head; here one read returns at most [`MAX_READ`] bytes, so that it grows to twice as many.
 
 use std::{
+    convert::Infallible,
     io,
     pin::Pin,
     sync::{
@@ -25,6 +26,8 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+    task::AbortHandle,
     time::{Instant, Sleep, sleep},
 };
 
@@ -44,6 +47,32 @@ pub(super) struct UpstreamSocket<S> {
     read_ended: bool,
     /// Held as long as the socket is open, tunnels included.
     _slot: ConnectionSlot,
+    /// Dropped after the slot, which tells a [`ConnectionHandle`] that the slot is free.
+    _closed: Option<oneshot::Sender<Infallible>>,
+}
+
+/// Closes a connection from outside of its task.
+pub(super) struct ConnectionHandle {
+    task: AbortHandle,
+    closed: oneshot::Receiver<Infallible>,
+}
+
+impl ConnectionHandle {
+    /// For a connection that `task` serves over the socket of `closed`.
+    pub(super) fn new(task: AbortHandle, closed: oneshot::Receiver<Infallible>) -> Self {
+        Self { task, closed }
+    }
+
+    /// Closes the connection, which must be idle, and returns once its slot is free.
+    ///
+    /// An HTTP/1.1 connection is aborted: it may still be sending the body of a request that was
+    /// answered early, and would otherwise end only with that. An HTTP/2 connection first sends a
+    /// GOAWAY.
+    pub(super) async fn close(self) {
+        self.task.abort();
+        // An error, because nothing is ever sent: the sender was dropped.
+        let _ = self.closed.await;
+    }
 }
 
 /// Whether the peer has sent anything since the last request.
@@ -70,11 +99,19 @@ impl<S> UpstreamSocket<S> {
             write_failed: None,
             read_ended: false,
             _slot: slot,
+            _closed: None,
         }
     }
 
     pub(super) fn received(&self) -> ReceivedFlag {
         self.received.clone()
+    }
+
+    /// Ends once the socket is closed and its slot is free. Called once.
+    pub(super) fn closed(&mut self) -> oneshot::Receiver<Infallible> {
+        let (sender, closed) = oneshot::channel();
+        self._closed = Some(sender);
+        closed
     }
 
     /// Called once for a connection that speaks HTTP/2.
