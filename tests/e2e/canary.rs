@@ -117,9 +117,10 @@ impl Hunt {
     fn add_keys(&mut self) {
         let soon = crate::refusals::from_now(2);
         for fields in [
+            // First, so that it is stored before it expires.
+            json!({ "provider": "openai", "label": "short", "expiresAt": soon }),
             json!({ "provider": "openai", "label": "default" }),
             json!({ "provider": "openai", "label": "gone" }),
-            json!({ "provider": "openai", "label": "short", "expiresAt": soon }),
             json!({ "provider": "openai", "label": "ci", "environment": "sandbox", "usageTag": "ci" }),
             json!({ "provider": "gemini", "label": "default" }),
             json!({ "provider": "mistral", "label": "default" }),
