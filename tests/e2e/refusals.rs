@@ -214,7 +214,7 @@ fn refused_at_the_end(upstream: &Upstream) -> Option<Message> {
     loop {
         let mut wire = Wire::from_tcp(TcpStream::connect(keyside.proxy_addr()).ok()?);
         wire.send(&ask);
-        let answer = wire.answer_unless_closed();
+        let answer = wire.answer();
         if answer.as_ref().is_some_and(|it| it.status() == 503) {
             return answer;
         }

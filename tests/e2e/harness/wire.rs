@@ -140,11 +140,6 @@ impl Wire {
         spoken(self.reader.message(method))
     }
 
-    /// The next answer; `None` if the connection closes or breaks first.
-    pub fn answer_unless_closed(&mut self) -> Option<Message> {
-        self.reader.message("GET").ok().flatten()
-    }
-
     /// Sends a request and reads its answer.
     pub fn ask(&mut self, request: &super::Ask) -> Message {
         self.send(request.bytes());
