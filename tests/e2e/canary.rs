@@ -90,7 +90,7 @@ impl Hunt {
             .provider("gemini", &upstream.base_url())
             .provider("mistral", &upstream.base_url())
             .provider("groq", &unverified.url_for("localhost"))
-            .provider("xai", &"http://127.0.0.1:1")
+            .provider("xai", "http://127.0.0.1:1")
             .variable("RUST_LOG", "trace")
             .variable("RUST_BACKTRACE", "full")
             .start();
