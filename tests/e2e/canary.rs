@@ -115,11 +115,11 @@ impl Hunt {
     }
 
     fn add_keys(&mut self) {
-        let soon = crate::refusals::from_now(2);
+        let soon = crate::refusals::from_now(3);
         for fields in [
-            // First, so that it is stored before it expires.
-            json!({ "provider": "openai", "label": "short", "expiresAt": soon }),
             json!({ "provider": "openai", "label": "default" }),
+            // Early, so that it is stored before it expires.
+            json!({ "provider": "openai", "label": "short", "expiresAt": soon }),
             json!({ "provider": "openai", "label": "gone" }),
             json!({ "provider": "openai", "label": "ci", "environment": "sandbox", "usageTag": "ci" }),
             json!({ "provider": "gemini", "label": "default" }),
