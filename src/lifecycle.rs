@@ -96,6 +96,8 @@ impl Lifecycle {
             );
         }
         self.drain.advance(Phase::Closing);
+        // On a busy machine the tasks of idle connections may not have run yet.
+        let _ = timeout(ANNOUNCING_LIMIT, self.drain.announced()).await;
         sleep(CLOSING_PERIOD).await;
     }
 
@@ -186,6 +188,10 @@ fn ignores(status: &str, signal: i32) -> bool {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
+
+/// How long the end waits for connections to react to the shutdown. All have, in some milliseconds,
+/// unless the machine is busy.
+const ANNOUNCING_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long new requests get a refusal, and HTTP/2 connections may send their GOAWAY, before the
 /// sockets close.

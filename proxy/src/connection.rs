@@ -1,6 +1,8 @@
 //! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
 
-use std::{convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration,
+};
 
 use async_trait::async_trait;
 use http::Request;
@@ -96,6 +98,7 @@ impl Connections {
     async fn serve(&self, stream: Stream, permit: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
         let activity = Activity::new(self.drain.clone(), permit);
+        let unaware = self.drain.connected();
         let framing = Framing::new(self.head_limit);
         let socket = DeadlineStream::new(stream, activity.clone(), &self.deadlines, framing)
             .with_unacknowledged(client_socket::unacknowledged_by)
@@ -123,7 +126,13 @@ impl Connections {
         }
         if activity.is_multiplexed() {
             connection.as_mut().graceful_shutdown();
+            // Writes the GOAWAY before the process may end.
+            let written = poll_fn(|context| Poll::Ready(connection.as_mut().poll(context)));
+            if written.await.is_ready() {
+                return;
+            }
         }
+        drop(unaware);
         let _ = connection.await;
     }
 }

@@ -30,10 +30,17 @@ pub struct Drain(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     in_flight: AtomicUsize,
+    /// How many connections have not reacted to a shutdown.
+    unaware: AtomicUsize,
     /// Notified at each phase change; every connection waits for it.
     advanced: Notify,
     emptied: Notify,
+    /// Notified when the last connection has reacted.
+    announced: Notify,
 }
+
+/// Held by a connection until it has reacted to a shutdown, or has ended.
+pub(crate) struct Unaware<'a>(&'a Drain);
 
 impl Drain {
     /// The current phase.
@@ -63,6 +70,18 @@ impl Drain {
         until(&self.0.emptied, || self.in_flight() == 0).await;
     }
 
+    /// Returns once every connection has reacted to the shutdown, which takes longer on a busy machine.
+    pub async fn announced(&self) {
+        let all_know = || self.0.unaware.load(Ordering::Acquire) == 0;
+        until(&self.0.announced, all_know).await;
+    }
+
+    /// Counts a connection for [`Drain::announced`].
+    pub(crate) fn connected(&self) -> Unaware<'_> {
+        self.0.unaware.fetch_add(1, Ordering::AcqRel);
+        Unaware(self)
+    }
+
     /// Whether a shutdown has begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.phase() > Phase::Serving
@@ -83,6 +102,15 @@ impl Drain {
         let before = self.0.in_flight.fetch_sub(requests, Ordering::AcqRel);
         if requests > 0 && before == requests {
             self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Unaware<'_> {
+    fn drop(&mut self) {
+        let shared = &self.0.0;
+        if shared.unaware.fetch_sub(1, Ordering::AcqRel) == 1 {
+            shared.announced.notify_waiters();
         }
     }
 }
@@ -132,6 +160,20 @@ mod tests {
         drain.advance(Phase::Closing);
         assert_eq!(task.times(), 1);
         assert!(heard().is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_is_announced_when_the_last_connection_has_reacted() {
+        let drain = Drain::default();
+        let (first, second) = (drain.connected(), drain.connected());
+        let mut announced = pin!(drain.announced());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut poll = || announced.as_mut().poll(&mut context);
+        assert!(poll().is_pending());
+        drop(first);
+        assert!(poll().is_pending());
+        drop(second);
+        assert!(poll().is_ready());
     }
 
     #[tokio::test]

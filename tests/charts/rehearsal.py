@@ -14,7 +14,7 @@ from chart import Object, Values, keyside_container, parsed, pod_of
 from harness.child import Child
 from harness.keyside import binary
 from harness.ports import free_port
-from harness.web import eventually, fetch
+from harness.web import PATIENCE, eventually, fetch
 
 #: The key in every Secret that a test does not fill.
 CANARY = "sk-proj-chartCanary0123456789abcdefghijklmnopqrstuvwxyzQ7"
@@ -133,7 +133,7 @@ class Rehearsal:
         self._child = Child([binary(), *self.container["args"]], env=self.environment, cwd=self.folder / "work")
         return self
 
-    def passes(self, probe: str, within: float = 20) -> bool:
+    def passes(self, probe: str, within: float = PATIENCE) -> bool:
         """Whether a probe of the container passes before the deadline."""
         assert eventually(lambda: self.probe(probe) is not None, within), self.log()
         return eventually(lambda: self.probe(probe) == 200, within)

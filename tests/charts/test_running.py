@@ -156,7 +156,7 @@ def the_hook_finds_the_process_by_itself_where_no_other_keyside_runs(tmp_path):
     """
     environment = {**server.environment, "KEYSIDE": str(binary()), "HOOK": " ".join(hook[1:])}
     command = [*namespace, "sh", "-c", script, "sh", *server.container["args"]]
-    done = subprocess.run(command, env=environment, cwd=tmp_path / "work", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, cwd=tmp_path / "work", capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}{(tmp_path / 'work/log').read_text()}"
 
 
@@ -174,7 +174,7 @@ def the_sidecar_attaches_the_key_of_a_secret_to_the_example_runners_requests(tmp
             answer = json.loads(running.stdout.readline())
         finally:
             running.terminate()
-            assert running.wait(10) == 0, "the runner does not end on SIGTERM"
+            assert running.wait(60) == 0, "the runner does not end on SIGTERM"
         assert answer["choices"], answer
         assert provider.seen == [CANARY]
 
@@ -200,7 +200,7 @@ def the_sidecar_uses_a_new_key_when_the_secret_changes(tmp_path, provider):
         provider.good = {CANARY + "next"}
         (sidecar.mounts["/run/secrets/keyside"] / "credentials/openai/api-key").write_text(CANARY + "next\n")
         url = f"{sidecar.url(7380)}/openai/v1/chat/completions"
-        assert eventually(lambda: fetch(url, body=CHAT)[0] == 200, 10)
+        assert eventually(lambda: fetch(url, body=CHAT)[0] == 200)
 
 
 def the_sidecar_signs_in_to_a_real_vault_with_the_projected_token(tmp_path, provider):

@@ -30,7 +30,7 @@ def no_key_is_in_anything_that_keyside_wrote(stage):
     written |= {page: fetch(f"{keyside.observe}{page}")[1] for page in ("/healthz", "/readyz")}
 
     assert keyside.stop() == 0
-    written |= {name: output.to_the_end(within=10) for name, output in keyside.outputs.items()}
+    written |= {name: output.to_the_end(within=60) for name, output in keyside.outputs.items()}
     written |= {str(file): file.read_bytes() for file in keyside.folder.rglob("*") if file.is_file()}
 
     keys = [*stage.keys.values(), *stage.wrong_keys.values()]

@@ -204,7 +204,7 @@ class Reader:
         if self._keyside:
             keyside, self._keyside = self._keyside, None
             assert keyside.stop() == 0
-            self._is_discreet(keyside.stderr.to_the_end(10) + keyside.stdout.to_the_end(10))
+            self._is_discreet(keyside.stderr.to_the_end(60) + keyside.stdout.to_the_end(60))
 
     def _is_discreet(self, shown: bytes):
         for key in self._keys:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def at_a_terminal(
-    argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str], answers: Mapping[str, str], within: float = 120
+    argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str], answers: Mapping[str, str], within: float = 600
 ) -> tuple[int, str]:
     """Exit code and everything that was shown. When the text of a prompt appears, its answer is typed."""
     person, terminal = pty.openpty()

@@ -37,7 +37,7 @@ def every_section_of_the_page_has_commands_and_a_test():
 def an_expired_key_is_replaced_and_its_requests_are_answered_again(reader: Reader):
     reader.add(expiresAt=_in(seconds=5))
     expired = lambda: reader.value("integration_credentials_total", provider=PROVIDER, status="expired")
-    assert eventually(lambda: expired() == 1, within=20)
+    assert eventually(lambda: expired() == 1)
     assert reader.request() == 401
     listed, rotated = reader.follow(PAGE, "An expired key")
     assert reader.environment["ID"] in listed and "credential_expired" in listed
@@ -109,7 +109,7 @@ def a_limit_that_is_nearly_used_up_is_explained_and_raised(reader: Reader):
 def old_keys_are_new_after_their_rotation_and_requests_go_on(reader: Reader):
     reader.add()
     ages = lambda: [reader.value("keyside_key_age_seconds", key=key) for key in ("master", "workspace")]
-    assert eventually(lambda: min(ages()) >= 3, within=10)
+    assert eventually(lambda: min(ages()) >= 3)
     begun = time.monotonic()
     reader.follow(PAGE, "A master key or workspace key older than a year")
     assert max(ages()) <= time.monotonic() - begun + 1  # ages are whole seconds of the wall clock

@@ -14,7 +14,6 @@ use crate::harness::{
 };
 use serde_json::{Value, json};
 use std::fs;
-use std::net::TcpListener;
 
 /// The default file of the master key.
 const MASTER_KEY: &str = "data.master-key";
@@ -81,18 +80,17 @@ impl Hunt {
     fn start(key: Canary, builder: Builder) -> Self {
         let upstream = provider();
         let unverified = tls::Identity::self_signed(&["localhost"]).upstream(|_, _| Then::Close);
-        let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let listeners = r#"["127.0.0.1:0", { address = "127.0.0.1:0", workspaces = ["other"] }]"#;
         let keyside = builder
             .set("log.filter", r#""trace""#)
             .set("proxy.listen", listeners)
-            .set("proxy.deadlines.header", r#""300ms""#)
-            .set("providers.mistral.deadlines.first_byte", r#""100ms""#)
+            .set("proxy.deadlines.header", r#""2s""#)
+            .set("providers.mistral.deadlines.first_byte", r#""1s""#)
             .provider("openai", &upstream.base_url())
             .provider("gemini", &upstream.base_url())
             .provider("mistral", &upstream.base_url())
             .provider("groq", &unverified.url_for("localhost"))
-            .provider("xai", &format!("http://{}", nobody.expect("a port")))
+            .provider("xai", "http://127.0.0.1:1")
             .variable("RUST_LOG", "trace")
             .variable("RUST_BACKTRACE", "full")
             .start();
@@ -117,11 +115,12 @@ impl Hunt {
     }
 
     fn add_keys(&mut self) {
-        let soon = crate::refusals::from_now(2);
+        let soon = crate::refusals::from_now(3);
         for fields in [
             json!({ "provider": "openai", "label": "default" }),
-            json!({ "provider": "openai", "label": "gone" }),
+            // Early, so that it is stored before it expires.
             json!({ "provider": "openai", "label": "short", "expiresAt": soon }),
+            json!({ "provider": "openai", "label": "gone" }),
             json!({ "provider": "openai", "label": "ci", "environment": "sandbox", "usageTag": "ci" }),
             json!({ "provider": "gemini", "label": "default" }),
             json!({ "provider": "mistral", "label": "default" }),

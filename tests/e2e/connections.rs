@@ -247,16 +247,19 @@ fn a_client_of_http_1_0_gets_an_answer_that_it_can_read() {
 fn a_client_that_disconnects_during_its_body_delivers_no_complete_request() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
-    for ask in [
-        Ask::chat().set("Content-Length", "1000"),
-        Ask::chat().chunks(&[], ""),
+    for (beginning, ask) in [
+        (
+            "the beginning of a length",
+            Ask::chat().set("Content-Length", "1000"),
+        ),
+        ("the beginning of chunks", Ask::chat().chunks(&[], "")),
     ] {
         let before = upstream.cut().len();
         let mut wire = keyside.wire();
-        wire.send([ask.head(), chunk_of(b"only the beginning")].concat());
+        wire.send([ask.head(), chunk_of(beginning.as_bytes())].concat());
         // The request has been sent before the client disconnects.
-        eventually("the beginning", || {
-            holds(&upstream.bytes(), "only the beginning").then_some(())
+        eventually(beginning, || {
+            holds(&upstream.bytes(), beginning).then_some(())
         });
         drop(wire);
         eventually("the cut", || (upstream.cut().len() > before).then_some(()));

@@ -46,18 +46,16 @@ fn clients_beyond_the_limit_are_told_so_and_room_is_given_back() {
 fn clients_beyond_the_limit_are_let_go_whatever_they_say() {
     let keyside = Keyside::builder()
         .set("proxy.limits.connections", "1")
+        // Longer than the test waits.
+        .set("proxy.deadlines.header", r#""300s""#)
         .start();
     let mut held = keyside.wire();
     assert_eq!(held.ask(&Ask::chat()).status(), 400, "a workspace unknown");
-    // They would be closed at the header deadline after ten seconds, and later at the others.
-    let began = Instant::now();
     for said in ["", "GET /", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut beyond = keyside.wire();
         beyond.send(said);
         beyond.until_close();
     }
-    let lasted = began.elapsed();
-    assert!(lasted < Duration::from_secs(9), "{lasted:?}");
 }
 
 #[test]

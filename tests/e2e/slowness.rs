@@ -4,7 +4,7 @@ use crate::harness::frames::{
     END_HEADERS, END_STREAM, Fate, Frames, HEADERS, NO_STREAM_WINDOW, RST_STREAM, block,
 };
 use crate::harness::{
-    Ask, CHAT, Keyside, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head, expect, reply,
+    Ask, CHAT, Keyside, Then, Upstream, Wire, chunk_of, chunked_head, expect, reply,
 };
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket,
@@ -15,6 +15,8 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(1);
+/// Of who must not be cut: longer than a busy machine keeps a process from running.
+const LONG_DEADLINE: Duration = Duration::from_secs(3);
 /// Allowed delay of a close after the deadline, on a busy machine.
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two bytes of a slow client: often enough to defeat any limit on single reads.
@@ -29,15 +31,25 @@ const EVERY: [&str; 6] = [
     "stream_idle",
 ];
 
-/// Keyside with these deadlines at one second. The defaults of all others are longer than any test,
-/// so only these can cut.
+/// Keyside with these deadlines at [`DEADLINE`]. The defaults of all others are longer than any
+/// test, so only these can cut.
 fn hasty(upstream: &Upstream, deadlines: &[&str]) -> Keyside {
+    with_deadlines(upstream, deadlines, DEADLINE)
+}
+
+/// The same with [`LONG_DEADLINE`].
+fn patient(upstream: &Upstream, deadlines: &[&str]) -> Keyside {
+    with_deadlines(upstream, deadlines, LONG_DEADLINE)
+}
+
+fn with_deadlines(upstream: &Upstream, deadlines: &[&str], deadline: Duration) -> Keyside {
+    let deadline = format!("\"{}s\"", deadline.as_secs());
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
     deadlines
         .iter()
         .fold(
             builder.set("proxy.deadlines.header", "\"60s\""),
-            |builder, name| builder.set(&format!("proxy.deadlines.{name}"), "\"1s\""),
+            |builder, name| builder.set(&format!("proxy.deadlines.{name}"), &deadline),
         )
         .start()
         .with_key()
@@ -208,7 +220,7 @@ fn a_stream_that_keeps_coming_outlives_every_idle_limit() {
     let upstream = Upstream::scripted(|_, line| {
         line.write(chunked_head("Content-Type: text/event-stream\r\n"));
         let start = Instant::now();
-        while start.elapsed() < 2 * DEADLINE {
+        while start.elapsed() < 2 * LONG_DEADLINE {
             // As fast as the client reads: what counts is that it goes on for longer than a limit.
             if !line.write(chunk_of(&[b'.'; 1024])) {
                 return Then::Close;
@@ -217,7 +229,7 @@ fn a_stream_that_keeps_coming_outlives_every_idle_limit() {
         line.write("0\r\n\r\n");
         Then::Keep
     });
-    let keyside = hasty(&upstream, &EVERY);
+    let keyside = patient(&upstream, &EVERY);
     let start = Instant::now();
     let answer = keyside.ask(&Ask::chat());
     assert!(
@@ -244,7 +256,6 @@ fn endless() -> Upstream {
 }
 
 fn check_nothing_in_flight(keyside: &Keyside) {
-    let start = Instant::now();
     crate::harness::eventually("nothing in flight", || {
         let metrics = keyside.metrics();
         let gauge = metrics
@@ -252,7 +263,6 @@ fn check_nothing_in_flight(keyside: &Keyside) {
             .find(|line| line.starts_with("keyside_streams_in_flight"));
         gauge.is_some_and(|line| line.ends_with(" 0")).then_some(())
     });
-    assert!(start.elapsed() < PATIENCE);
 }
 
 #[test]
@@ -312,16 +322,16 @@ fn a_stream_whose_client_does_not_take_a_refusal_is_reset() {
     });
 }
 
-/// Long enough that the kernel reports a full socket as writable only after several deadlines (it
+/// Long enough that the kernel reports a full socket as writable only after a deadline (it
 /// first has to send a megabyte, and this client reads some 50 KB at a time), but short enough that
 /// many fit into a deadline.
 const SIP: Duration = Duration::from_millis(200);
 
-/// Reads slowly for several deadlines; a client that was cut off would no longer be in flight
+/// Reads slowly for two deadlines; a client that was cut off would no longer be in flight
 /// afterwards.
 fn check_kept_while_it_reads(name: &str, keyside: &Keyside, wire: &mut Wire) {
     let start = Instant::now();
-    wire.sip(SIP, || start.elapsed() < 4 * DEADLINE);
+    wire.sip(SIP, || start.elapsed() < 2 * LONG_DEADLINE);
     let metrics = keyside.metrics();
     assert!(
         metrics.contains("\nkeyside_streams_in_flight 1\n"),
@@ -336,7 +346,7 @@ fn a_client_that_reads_slowly_is_not_disconnected() {
         while line.write(chunk_of(&[b'x'; 64 * 1024])) {}
         Then::Close
     });
-    let keyside = hasty(&upstream, &["write_idle"]);
+    let keyside = patient(&upstream, &["write_idle"]);
     let mut wire = Wire::narrow(keyside.proxy_addr());
     wire.send(Ask::chat().bytes());
     check_kept_while_it_reads("an answer", &keyside, &mut wire);
@@ -353,7 +363,7 @@ fn a_client_that_reads_slowly_from_a_tunnel_keeps_it() {
         while line.write(frame.repeat(512)) {}
         Then::Close
     });
-    let keyside = hasty(&upstream, &["write_idle", "stream_idle"]);
+    let keyside = patient(&upstream, &["write_idle", "stream_idle"]);
     let mut wire = Wire::narrow(keyside.proxy_addr());
     let upgrade = Ask::get("/openai/v1/realtime?model=m")
         .header("Connection", "Upgrade")
@@ -369,7 +379,7 @@ fn a_client_whose_upstream_reads_its_body_slowly_is_not_taken_for_silent() {
     let upstream = Upstream::raw(|line| {
         let Ok(Some(_)) = line.head("") else { return };
         let start = Instant::now();
-        while start.elapsed() < 3 * DEADLINE {
+        while start.elapsed() < 2 * LONG_DEADLINE {
             // So small that the rest does not fit into the sockets' buffers.
             std::thread::park_timeout(SIP);
             let _ = line.piece();
@@ -377,7 +387,7 @@ fn a_client_whose_upstream_reads_its_body_slowly_is_not_taken_for_silent() {
         while let Ok(Some(_)) = line.piece() {}
         line.write(reply(200, "", b"read it all"));
     });
-    let keyside = hasty(&upstream, &["body_idle", "write_idle", "header", "idle"]);
+    let keyside = patient(&upstream, &["body_idle", "write_idle", "header", "idle"]);
     let mut wire = keyside.wire();
     wire.send(Ask::chat().body(&vec![b'x'; 32 * 1024 * 1024]).bytes());
     let answer = wire.answer().expect("an answer");

@@ -283,34 +283,37 @@ fn a_tunnel_counts_as_a_connection() {
     });
 }
 
-fn impatient(upstream: &Upstream) -> Keyside {
+fn impatient(upstream: &Upstream, idle: &str) -> Keyside {
     Keyside::builder()
         .provider("openai", &upstream.base_url())
-        .set("proxy.deadlines.stream_idle", "\"1s\"")
+        .set("proxy.deadlines.stream_idle", &format!("{idle:?}"))
         .start()
         .with_key()
 }
 
 #[test]
 fn a_side_that_only_listens_is_not_cut_off_while_the_other_talks() {
+    // Longer together than the deadline, which is longer than a busy machine makes a pause.
     const PAUSE: Duration = Duration::from_millis(100);
+    const PAUSES: usize = 50;
+    const IDLE: &str = "4s";
     let (listening, gone) = channel::<()>();
     let gone = Mutex::new(gone);
     let talking = switching(move |line| {
         let gone = gone.lock().expect("one tunnel");
         let pause = || gone.recv_timeout(PAUSE);
-        let said = (0..30).take_while(|_| line.write(text(".")) && pause().is_err());
-        if said.count() == 30 {
+        let said = (0..PAUSES).take_while(|_| line.write(text(".")) && pause().is_err());
+        if said.count() == PAUSES {
             line.write(text("that is all"));
         }
     });
-    let keyside = impatient(&talking);
+    let keyside = impatient(&talking, IDLE);
     opened(&keyside).some_until("that is all");
     drop(listening);
 
     let silent = switching(|line| {
         let mut heard = 0;
-        while heard < 30 {
+        while heard < PAUSES {
             match line.some(u64::MAX) {
                 Ok(bytes) if !bytes.is_empty() => heard += bytes.len(),
                 _ => return,
@@ -318,7 +321,7 @@ fn a_side_that_only_listens_is_not_cut_off_while_the_other_talks() {
         }
         line.write(text("that is all"));
     });
-    let keyside = impatient(&silent);
+    let keyside = impatient(&silent, IDLE);
     let mut wire = opened(&keyside);
     wire.drip(|| b'.', PAUSE);
     wire.some_until("that is all");
@@ -327,6 +330,6 @@ fn a_side_that_only_listens_is_not_cut_off_while_the_other_talks() {
 #[test]
 fn a_tunnel_in_which_nobody_says_anything_is_closed() {
     let upstream = switching(echo);
-    let keyside = impatient(&upstream);
+    let keyside = impatient(&upstream, "1s");
     assert_eq!(opened(&keyside).until_close(), b"");
 }

@@ -21,7 +21,7 @@ SETTINGS = {
 #: Where buildah keeps images. Its own default would be this machine's.
 STORAGE = f'[storage]\ndriver = "overlay"\ngraphroot = "{PLACE}/images"\nrunroot = "{PLACE}/running"\n'
 STARTED = b"API listen on"
-LIMIT = 120
+LIMIT = 600
 
 
 class Engine:
@@ -38,7 +38,7 @@ class Engine:
             "CONTAINERS_STORAGE_CONF": str(PLACE / "storage.conf"),
         }
         self._daemon = Child(["dockerd", "--config-file", PLACE / "daemon.json"], env=self.environment, cwd=PLACE)
-        self._daemon.stderr.first(lambda line: STARTED in line or None, within=60)
+        self._daemon.stderr.first(lambda line: STARTED in line or None, within=LIMIT)
 
     def call(self, *words: str | Path, **options) -> subprocess.CompletedProcess:
         """Runs a program that uses the engine."""
@@ -61,7 +61,7 @@ class Engine:
     def settle(self):
         """Waits until each running container's Keyside is ready."""
         for container in self.run("docker", "ps", "--quiet").split():
-            assert eventually(lambda: self._is_ready(container), within=60), self.call("docker", "logs", container).stderr
+            assert eventually(lambda: self._is_ready(container), within=LIMIT), self.call("docker", "logs", container).stderr
 
     def _is_ready(self, container: str) -> bool:
         return self.call("docker", "exec", container, "/usr/bin/keyside", "healthcheck").returncode == 0

@@ -24,7 +24,7 @@ class Machine:
         command = ["systemd-nspawn", *OPTIONS, f"--directory={root}", "--boot", "systemd.unit=sysinit.target"]
         self._nspawn = Child(command, env=ENVIRONMENT, cwd=root)
         ready = lambda: bool(self._first()) and self.call("systemctl", "is-active", "sysinit.target").returncode == 0
-        assert eventually(ready, within=60), self._nspawn.stderr.everything() + self._nspawn.stdout.everything()
+        assert eventually(ready, within=600), self._nspawn.stderr.everything() + self._nspawn.stdout.everything()
 
     @property
     def files(self) -> Path:
@@ -36,7 +36,7 @@ class Machine:
         return ["nsenter", f"--target={self._first()}", "--mount", "--uts", "--ipc", "--pid", "--"]
 
     def call(self, *arguments: str, **options) -> subprocess.CompletedProcess:
-        return subprocess.run([*self.entered, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, **options)
+        return subprocess.run([*self.entered, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=600, **options)
 
     def stop(self):
         self._nspawn.stop()

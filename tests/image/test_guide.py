@@ -80,7 +80,7 @@ def the_unit_serves_over_its_socket(machine: Machine):
     (section,) = commands("systemd")
     for command in section:
         root.run(command)
-    assert eventually(lambda: _status(f"{OBSERVE}/readyz") == 200, within=30)
+    assert eventually(lambda: _status(f"{OBSERVE}/readyz") == 200)
     root.run(f"{KEYSIDE} workspace add acme")
     root.run(f"{KEYSIDE} key add -w acme -p openai --stdin < openai-key")
     assert [_asks(root, user) for user in (1000, 1001)] == ["200", "403"]

@@ -28,7 +28,7 @@ def every_test_of_the_npm_sdk_passes(file, stage):
         env={"PATH": os.environ["PATH"], "STAGE": json.dumps(described)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
     assert run.returncode == 0, run.stdout + run.stderr

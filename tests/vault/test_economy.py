@@ -1,10 +1,13 @@
 """Keyside's load on Vault: one sign-in per process, no read per request, and a fast start with many
 keys."""
 
+import itertools
 import time
+from datetime import datetime
 
+from harness.web import eventually
 from rival import Rival
-from sidecar import A_WHILE, declared, needs
+from sidecar import POLL, declared, needs
 
 pytestmark = needs("proxy")
 
@@ -64,9 +67,16 @@ def a_key_that_does_not_change_is_not_read_again(corner, start, provider):
     provider.good = {corner.new_key()}
     sidecar = start(corner.source(), corner.login()).becomes_ready()
 
-    with sidecar.load(runners=1) as load:
-        load.goes_on(A_WHILE)
+    polled = f"{corner.mount}/metadata/acme/openai"
+    with sidecar.load(runners=1):
+        assert eventually(lambda: corner.audited().count(polled) >= 5)
     asked = corner.audited()
-    assert asked.count(f"{corner.mount}/metadata/acme/openai") >= 2
     assert asked.count(f"{corner.mount}/data/acme/openai") == 1
     assert asked.count(f"sys/internal/ui/mounts/{corner.mount}/acme/openai") <= 1
+    # The shortest pause: a busy machine lengthens some.
+    polls = [datetime.fromisoformat(entry["time"]) for entry in corner.bao.audited() if _asks(entry, polled)]
+    assert min((later - earlier).total_seconds() for earlier, later in itertools.pairwise(polls)) < 2 * POLL
+
+
+def _asks(entry: dict, path: str) -> bool:
+    return entry["type"] == "request" and entry["request"]["path"] == path

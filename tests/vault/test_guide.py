@@ -13,7 +13,7 @@ from harness.child import Child
 from harness.keyside import binary
 from harness.ports import free_port
 from harness.serving import ready
-from harness.web import eventually
+from harness.web import PATIENCE, eventually
 from repository import page
 from sidecar import Runner, needs
 
@@ -102,7 +102,7 @@ def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(reader, ke
             if command == "keyside proxy":
                 environment = {name: value for name, value in reader.environment.items() if name != "VAULT_TOKEN"}
                 sidecar = Child([binary(), "proxy"], env=environment, cwd=reader.folder)
-                sidecar.stderr.first(ready, within=30)
+                sidecar.stderr.first(ready, within=PATIENCE)
             else:
                 said = reader.run(command.replace("127.0.0.1:7380", f"127.0.0.1:{port}"))
                 assert not command.startswith("curl") or "1, 2, 3" in said
@@ -112,7 +112,7 @@ def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(reader, ke
             with Runner(port, "acme") as runner:
                 return runner.ask().status == 200 and provider.seen[-1] == keys[1]
 
-        assert eventually(uses_the_next, within=40), "the page's poll interval is the default of 30 s"
+        assert eventually(uses_the_next, within=30 + PATIENCE), "the page's poll interval is the default of 30 s"
     finally:
         if sidecar:
             sidecar.stop()

@@ -158,7 +158,7 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
 
     # Some mistakes are found before anything listens; then the process reports them and exits,
     # without a `/readyz`.
-    assert eventually(lambda: complete(sidecar.readiness()[1]) or sidecar.ended is not None, within=10), (
+    assert eventually(lambda: complete(sidecar.readiness()[1]) or sidecar.ended is not None), (
         f"/readyz says {sidecar.readiness()}, which lacks {names} or all of {mistake.remedy}"
     )
     if sidecar.ended is None:
@@ -166,7 +166,7 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
     else:
         assert sidecar.ended in (1, 78)
     # The log is written asynchronously.
-    explained = eventually(lambda: any(map(complete, sidecar.log().splitlines())), within=10)
+    explained = eventually(lambda: any(map(complete, sidecar.log().splitlines())))
     assert explained, f"no line of the log has {names} and one of {mistake.remedy}"
 
 
@@ -213,8 +213,8 @@ def a_mistake_in_vault_can_be_fixed_without_a_restart(corner, start, provider):
     """If the mistake is in Vault and not in the settings, Keyside polls again."""
     login = corner.login()
     sidecar = start(corner.source(), login).is_up()
-    assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.readiness()[1], within=10)
+    assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.readiness()[1])
 
     provider.good = {corner.new_key()}
-    assert sidecar.serves(within=10)
-    assert eventually(lambda: f"{corner.mount}/acme/openai" not in sidecar.readiness()[1], within=5)
+    assert sidecar.serves()
+    assert eventually(lambda: f"{corner.mount}/acme/openai" not in sidecar.readiness()[1])

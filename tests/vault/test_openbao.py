@@ -215,7 +215,8 @@ def the_proxy_answers_with_a_status_and_then_lets_through_again(status, corner, 
 
 def the_proxy_delays_and_cuts_and_hangs(corner, before_bao):
     corner.new_key()
-    through = corner.bao.at(before_bao.address, timeout=0.5)
+    through = corner.bao.at(before_bao.address)
+    hasty = corner.bao.at(before_bao.address, timeout=0.5)
     path = f"{corner.mount}/data/acme/openai"
 
     before_bao.fault = Fault(delay=0.2)
@@ -226,7 +227,7 @@ def the_proxy_delays_and_cuts_and_hangs(corner, before_bao):
     for ill in (Fault(cuts=True), Fault(hangs=True)):
         before_bao.fault = ill
         with pytest.raises((OSError, http.client.HTTPException)):
-            through.ask("GET", path)
+            hasty.ask("GET", path)
 
     before_bao.fault = Fault(hangs=True, only="auth/")
     assert through.ask("GET", path)["data"]["metadata"]["version"] == 1

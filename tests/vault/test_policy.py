@@ -29,7 +29,7 @@ def a_sidecar_starts_follows_and_renews_with_nothing_but_it(printed, corner, sta
     assert sidecar.ask().status == 200
 
     with sidecar.load() as load:
-        assert eventually(lambda: corner.audited().count("auth/token/renew-self") >= 1, within=10)
+        assert eventually(lambda: corner.audited().count("auth/token/renew-self") >= 1)
         following = corner.new_key()
         provider.good.add(following)
         assert provider.saw(following, within=SOON)

@@ -4,6 +4,7 @@ import pytest
 
 from bao import unique
 from conftest import Corner
+from harness.web import eventually
 from sidecar import GONE, SOON, declared, needs
 from slow import Fault
 
@@ -45,7 +46,7 @@ def a_changed_key_is_used_within_its_poll_and_no_request_fails(versioned, start,
     sidecar = start(versioned.source(), versioned.login()).becomes_ready()
 
     with sidecar.load() as load:
-        assert provider.saw(old, within=5)
+        assert provider.saw(old, within=SOON)
         for _ in range(3):
             new = versioned.new_key()
             provider.good.add(new)
@@ -148,7 +149,7 @@ def a_missing_secret_refuses_what_needs_it_and_nothing_else(corner, start, provi
     assert sidecar.ask().status == 200
     assert sidecar.ask("missing").refusal in GONE
     assert f"{corner.mount}/missing/openai" in sidecar.readiness()[1]
-    assert f"{corner.mount}/missing/openai" in sidecar.log()
+    assert eventually(lambda: f"{corner.mount}/missing/openai" in sidecar.log())
 
 
 def two_labels_of_one_secret_have_each_its_field(corner, start, provider):
@@ -168,4 +169,5 @@ def two_labels_of_one_secret_have_each_its_field(corner, start, provider):
 def _assert_the_page_says_which(sidecar, corner: Corner):
     """The details of `/readyz` and the log name the secret."""
     assert f"{corner.mount}/acme/openai" in sidecar.readiness()[1]
-    assert f"{corner.mount}/acme/openai" in sidecar.log()
+    # The log is written asynchronously.
+    assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.log())

@@ -13,7 +13,7 @@ from bao import Bao, Refused
 from canaries import secrets_in
 from conftest import Corner
 from harness.keyside import Keyside, binary
-from harness.web import eventually, fetch
+from harness.web import PATIENCE, eventually, fetch
 from sidecar import A_WHILE, AT_ONCE, GONE, SOON, Answer, Runner, Settings, command
 from slow import Fault
 
@@ -239,7 +239,7 @@ def a_start_without_vault_refuses_unread_keys_and_recovers(corner, start_serve, 
     assert cold.refusal == ("store_unavailable", 503), cold
     assert cold.seconds < AT_ONCE
     before_bao.fault = Fault()
-    assert again.serves(within=15)
+    assert again.serves(within=PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Every auth method; signing in again when a token expires; one sign-in per process."""
 
+import time
+
 import pytest
 
 import logins
@@ -86,7 +88,7 @@ def a_token_file_is_read_again_when_its_token_was_revoked(corner, start, provide
         write_secret(login.file, corner.bao.new_token(corner.policy, no_default_policy=False))
         following = corner.new_key()
         provider.good.add(following)
-        assert provider.saw(following, within=10)
+        assert provider.saw(following, within=SOON)
     load.assert_nobody_noticed()
 
 
@@ -120,7 +122,7 @@ def a_renewed_client_certificate_is_read_at_the_next_sign_in(corner, start, prov
         corner.bao.revoke_all_of("cert")
         following = corner.new_key()
         provider.good.add(following)
-        assert provider.saw(following, within=10), sidecar.readiness()
+        assert provider.saw(following, within=SOON), sidecar.readiness()
     load.assert_nobody_noticed()
 
 
@@ -131,7 +133,7 @@ def a_lease_of_5_seconds_is_renewed_under_load(corner, start, provider):
     signed_in = _logins(corner, login)
 
     with sidecar.load() as load:
-        assert eventually(lambda: _renewals(corner) >= 2, within=15)
+        assert eventually(lambda: _renewals(corner) >= 2)
         following = corner.new_key()
         provider.good.add(following)
         assert provider.saw(following, within=SOON)
@@ -143,15 +145,17 @@ def a_lease_of_5_seconds_is_renewed_under_load(corner, start, provider):
 def a_lease_at_its_end_of_all_ends_leads_to_another_sign_in_in_time(corner, start, provider):
     provider.good = {corner.new_key()}
     login = corner.login(token_ttl="3s", token_max_ttl="5s")
+    begun = time.monotonic()
     sidecar = start(corner.source(), login).becomes_ready()
 
     with sidecar.load() as load:
-        assert eventually(lambda: _logins(corner, login) >= 3, within=15)
+        assert eventually(lambda: _logins(corner, login) >= 3)
         following = corner.new_key()
         provider.good.add(following)
         assert provider.saw(following, within=SOON)
     load.assert_nobody_noticed()
-    assert _logins(corner, login) <= 4, "one sign-in a lease, and no storm"
+    leases = (time.monotonic() - begun) / 3
+    assert _logins(corner, login) <= 2 + leases, "one sign-in a lease, and no storm"
     assert _refused_reads(corner) == [], "the token was replaced before it ended"
 
 

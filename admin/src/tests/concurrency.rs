@@ -223,6 +223,8 @@ async fn four_lists_of_a_token_are_queued_and_more_are_refused() {
     yield_to_others().await;
     assert_too_many_in_progress(&api.get(RECORDS).await);
     assert_too_many_in_progress(&api.get("/api/tokens").await);
+    // On a thread of its own.
+    api.log.records.arrived(1).await;
     assert_eq!(api.log.records.arrivals(), 1);
     drop(held);
     for list in lists {

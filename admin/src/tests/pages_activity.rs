@@ -243,15 +243,20 @@ impl Browser<'_> {
         };
         let progress = unescaped(progress.split('"').next().unwrap());
         let progress = progress.strip_prefix(&self.base).unwrap();
-        for _ in 0..1_000 {
-            let state = self.get(progress).await.json();
-            if state["finished"] == true {
-                assert_eq!((&state["done"], &state["total"]), (&json!(1), &json!(1)));
-                return self.get("/checks?workspace=acme").await;
+        // The store works on threads, for which a number of turns does not wait.
+        let finished = async {
+            loop {
+                let state = self.get(progress).await.json();
+                if state["finished"] == true {
+                    return state;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            tokio::task::yield_now().await;
-        }
-        panic!("not finished: {}", self.get(progress).await.body);
+        };
+        let limit = Duration::from_secs(60);
+        let state = tokio::time::timeout(limit, finished).await.unwrap();
+        assert_eq!((&state["done"], &state["total"]), (&json!(1), &json!(1)));
+        self.get("/checks?workspace=acme").await
     }
 }
 

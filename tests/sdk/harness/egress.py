@@ -31,7 +31,7 @@ class Proxy:
 
     def asked_for(self, target: str) -> bool:
         """Whether it connects, or has connected, a client to `target`."""
-        return self._child.stdout.first(lambda line: True if target.encode() in line else None, within=10)
+        return self._child.stdout.first(lambda line: True if target.encode() in line else None, within=60)
 
     def stop(self):
         self._child.stop()

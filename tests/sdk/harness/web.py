@@ -7,6 +7,9 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+#: Seconds that a busy machine may take for anything that happens at once on an idle one.
+PATIENCE = 60
+
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -19,13 +22,13 @@ def fetch(url: str, *, headers=None, body: Any = None, method: str | None = None
         method=method,
     )
     try:
-        with DIRECT.open(request, timeout=10) as response:
+        with DIRECT.open(request, timeout=PATIENCE) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read()
 
 
-def eventually(check: Callable[[], bool], within: float = 5) -> bool:
+def eventually(check: Callable[[], bool], within: float = PATIENCE) -> bool:
     """Polls `check` until it is true or the deadline is over."""
     deadline = time.monotonic() + within
     while not check():
