@@ -277,13 +277,18 @@ async fn a_run_that_found_nothing_left_to_check_does_not_hide_the_one_that_check
     world.provider.is_stuck.store(false, Ordering::SeqCst);
     world.clock.set(NOON + 120);
     smoke.work().await;
-    assert_eq!(shown(&smoke, &Scope::All).await, started.run.id, "finished last");
+    assert_eq!(
+        shown(&smoke, &Scope::All).await,
+        started.run.id,
+        "finished last"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_of_changed_keys_is_shown_where_keys_changed() {
     let world = World::new().await;
-    let created = world.registry.create_workspace(&act(), workspace("beta"));
+    let actor = act();
+    let created = world.registry.create_workspace(&actor, workspace("beta"));
     created.await.unwrap();
     world.key("openai", "one").await;
     let smoke = world.process();
