@@ -18,6 +18,8 @@ after(() => browser?.close());
 /** Presses Tab until `target` has the focus, which has to be visible at each stop. */
 async function tabTo(page, target) {
   await target.waitFor();
+  // The scripts have run, so that they remember where the focus has to come back to.
+  await page.waitForLoadState();
   for (let stops = 0; stops < 80; stops += 1) {
     await page.keyboard.press("Tab");
     const hidden = await page.evaluate(() => {
