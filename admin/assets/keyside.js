@@ -144,7 +144,7 @@ on("submit", "form[data-keep]", (form) => {
     !["submit", "button", "password"].includes(field.type) &&
     (field.type === "hidden" || !mayBeSecret(field, secret));
   const fields = [...form.elements].filter((field) => field.name && isKept(field));
-  const draft = { of: here(), actor, fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
+  const draft = { of: here(), actor, session, fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
   stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify(draft)));
 });
 
@@ -153,12 +153,10 @@ const said = [...document.querySelectorAll("[data-said]")].map((status) => statu
 if (said) setTimeout(() => announce(said), 200);
 
 const draft = stored("sessionStorage", (s) => JSON.parse(s.getItem(DRAFT)));
-if (draft && !session) {
-  // Sign-in, or a stable link.
-  stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify({ ...draft, ended: true })));
-} else if (draft) {
+// Without a session this is sign-in or a stable link, both on the way back.
+if (draft && session) {
   stored("sessionStorage", (s) => s.removeItem(DRAFT));
-  const isOwn = draft.ended && draft.of === here() && draft.actor === actor;
+  const isOwn = draft.session !== session && draft.of === here() && draft.actor === actor;
   const form = isOwn && document.querySelector("form[data-keep]");
   if (form) {
     for (const [name, value, checked] of draft.fields) {

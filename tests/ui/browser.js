@@ -11,6 +11,9 @@ import { atEnd } from "./serving.js";
 const SCREENSHOTS = process.env.KEYSIDE_UI_SCREENSHOTS;
 const PICTURES = process.env.KEYSIDE_UI_PICTURES;
 
+/** How many milliseconds a page has to show something. For busy machines: other suites may run at the same time. */
+const PATIENCE = 60_000;
+
 /** Chromium for the tests of a file. */
 export function launch() {
   // Chromium's own sandbox needs user namespaces, which containers often lack; the pages are ours.
@@ -32,8 +35,7 @@ export async function open(t, browser, keyside, { allowed = [], expected, ...opt
   });
   context.on("weberror", (error) => complain(String(error.error())));
   const page = await context.newPage();
-  // For busy machines: other suites may run at the same time.
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(PATIENCE);
   atEnd(t, async () => {
     await context.close();
     assert.deepEqual(wrong, [], "what the browser complained of");
@@ -78,8 +80,14 @@ export async function signInAs(page, keyside, name, role = "owner", workspaces =
 
 /** Loads the page again until it shows `target`: runs are stored a moment after the answer. */
 export async function reloadUntil(page, target) {
-  for (let tries = 0; tries < 50 && (await target.count()) === 0; tries += 1) await page.reload();
+  const end = performance.now() + PATIENCE;
+  while ((await target.count()) === 0 && performance.now() < end) await page.reload();
   await target.first().waitFor();
+}
+
+/** Waits until the script of the page has moved the focus to `target`, which may be visible before the script runs. */
+export async function hasFocus(page, target) {
+  await page.waitForFunction((element) => element === document.activeElement, await target.elementHandle());
 }
 
 /** Saves a screenshot of the whole page where the environment names a folder. */

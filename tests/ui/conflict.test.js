@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { enterToken, launch, open, signIn } from "./browser.js";
+import { enterToken, hasFocus, launch, open, signIn } from "./browser.js";
 import { Keyside, Provider, secret } from "./stage.js";
 
 let browser;
@@ -48,7 +48,7 @@ test("the second of two edits is told who changed what, and then decides", async
   for (const part of ["Label from Nightly to Renamed", "Requests a day from nothing to 500", "Ana", ana]) {
     assert.ok((await told.innerText()).includes(part), `${part}: ${await told.innerText()}`);
   }
-  assert.ok(await told.evaluate((element) => element === document.activeElement), "the focus is on it");
+  await hasFocus(owner, told);
   assert.equal(await owner.getByLabel("Tag").inputValue(), "ci-smoke");
   assert.equal(await owner.getByLabel("Expires").inputValue(), "2099-01-02");
   assert.equal((await stored()).label, "Renamed", "the first change stands");

@@ -61,7 +61,7 @@ test("hostile labels, tags, names, prompts and messages stay text, and nothing i
 
   await page.goto(`${session}/keys/${ids.at(-1)}/edit`);
   await page.getByRole("button", { name: "Save" }).click();
-  await page.getByText(`${LABELS.at(-1)} is up to date.`).waitFor();
+  await page.locator("main").getByText(`${LABELS.at(-1)} is up to date.`).waitFor();
 
   await page.goto(`${session}/keys/${ids[0]}/rotate`);
   await page.getByLabel("Key", { exact: true }).fill(secret("wrong"));

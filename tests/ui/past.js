@@ -1,8 +1,5 @@
 // A workspace with a past: keys of several providers and a week of requests, as a team would have them.
 
-import assert from "node:assert/strict";
-import { setTimeout } from "node:timers/promises";
-
 import { secret } from "./stage.js";
 
 const MINUTE = 60;
@@ -33,14 +30,6 @@ export async function past(keyside, provider) {
   provider.rejects = "Incorrect API key provided: sk-proj-…6789. You can find your API key at https://platform.openai.com/account/api-keys.";
   const key = (label, fields) => keyside.add(label, fields);
   const change = (id, method, fields) => keyside.ask(method, `/api/integrations/credentials/${id}`, fields);
-  const check = async () => {
-    const { run } = await keyside.ask("POST", "/api/smoke/runs", { workspaceId: "acme" });
-    const state = async () => (await keyside.ask("GET", `/api/smoke?workspaceId=acme&runId=${run.id}`)).run.state;
-    for (let tries = 0; (await state()) !== "finished"; tries += 1) {
-      assert.ok(tries < 1000, "the checks do not end");
-      await setTimeout(50);
-    }
-  };
 
   await keyside.ask("POST", "/api/workspaces", { id: "staging", name: "Staging" });
   await keyside.ask("POST", "/api/workspaces", { id: "research", name: "Research" });
@@ -63,7 +52,7 @@ export async function past(keyside, provider) {
 
   for (const [index, { requests, takes }] of DAYS.entries()) {
     keyside.ago((DAYS.length - index) * DAY);
-    await check();
+    await keyside.check();
     await day(keyside, provider, requests, takes);
   }
 
@@ -76,7 +65,7 @@ export async function past(keyside, provider) {
     Object.assign(provider, { takes, usage: { prompt_tokens: 180 + 7 * takes % 900, completion_tokens: 60 + takes % 300 } });
     await keyside.prompt(...prompt);
   }
-  await check();
+  await keyside.check();
   keyside.ago(0);
   Object.assign(provider, { takes: 0, usage: { prompt_tokens: 24, completion_tokens: 118 } });
   return { main, live, revoked, claude, mistral };

@@ -1,5 +1,6 @@
 // What the tests run: keyside, and a stand-in for a provider.
 
+import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -63,22 +64,24 @@ export class Provider {
   }
 }
 
-const settings = (provider) => `
+const settings = (provider, onChange) => `
 [smoke]
 prompt = true
+on_change = ${onChange}
 ${["openai", "anthropic", "mistral", "groq"].map((id) => `[providers.${id}]\nbase_url = "${provider.url}"`).join("\n")}
 `;
 
 export class Keyside extends Serving {
   /**
    * `past`: with a clock that starts so many seconds ago, and that `ago` sets. `publicUrl` is the address that people use, if it is not
-   * the listener's own. `more` are further settings.
+   * the listener's own. `onChange`: keys that were added or rotated are checked by themselves too, about a second later; without it,
+   * the only runs of checks are those that a test starts. `more` are further settings.
    */
-  static async start(test, provider, { past, publicUrl, more = "" } = {}) {
+  static async start(test, provider, { past, publicUrl, onChange = false, more = "" } = {}) {
     const keyside = new Keyside(test);
     const clock = past ? keyside.#clock(past) : {};
     const address = publicUrl ? { KEYSIDE_ADMIN__PUBLIC_URL: publicUrl } : {};
-    await keyside.serve(test, settings(provider) + more, { ...clock, ...address });
+    await keyside.serve(test, settings(provider, onChange) + more, { ...clock, ...address });
     return keyside;
   }
 
@@ -109,6 +112,16 @@ export class Keyside extends Serving {
   async add(label, fields) {
     const key = { workspaceId: "acme", provider: "openai", label, secret: secret(label.replace(/[^a-z]/gi, "")) };
     return (await this.ask("POST", "/api/integrations/credentials", { ...key, ...fields })).id;
+  }
+
+  /** Checks the tagged keys of `acme`, and waits for the end of that. */
+  async check() {
+    const { run } = await this.ask("POST", "/api/smoke/runs", { workspaceId: "acme" });
+    const state = async () => (await this.ask("GET", `/api/smoke?workspaceId=acme&runId=${run.id}`)).run.state;
+    for (let tries = 0; (await state()) !== "finished"; tries += 1) {
+      assert.ok(tries < 1000, "the checks do not end");
+      await setTimeout(50);
+    }
   }
 
   /** A prompt as a client sends it, through the proxy. */

@@ -84,6 +84,7 @@ test("no page moves while it loads", async (t) => {
   const id = await keyside.add("QA Sandbox", { environment: "sandbox", usageTag: "ci-smoke" });
   for (let number = 0; number < 60; number += 1) await keyside.add(`key ${number}`, { secret: secret(`moved-${number}`) });
   await keyside.prompt();
+  await keyside.check();
   await keyside.ask("POST", "/api/workspaces", { id: "empty", name: "Nothing yet" });
   for (const width of [1280, 360]) {
     const page = await open(t, browser, keyside, { viewport: { width, height: 800 }, expected: /404 \(/ });

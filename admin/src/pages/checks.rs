@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyside_credentials::{
-    Permission, Scope, Workspace,
+    Permission, Scope, Timestamp, Workspace,
     smoke::{Selection, Trigger},
 };
 use serde_json::json;
@@ -29,7 +29,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     smoke,
-    wire::{NewSmokeRun, SmokeReportView, SmokeSpendView, SmokeState, SmokeView},
+    wire::{NewSmokeRun, SmokeReportView, SmokeRunView, SmokeSpendView, SmokeState, SmokeView},
 };
 
 #[derive(Template)]
@@ -53,9 +53,15 @@ struct LatestRun {
     id: String,
     trigger: &'static str,
     running: bool,
-    done: usize,
-    total: usize,
+    progress: Progress,
     finished: Time,
+}
+
+/// How far a run is.
+struct Progress {
+    done: usize,
+    /// `None` if it is not known: a run of changed keys finds them one after another.
+    total: Option<usize>,
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
@@ -110,9 +116,10 @@ pub(super) async fn progress(
     let (selection, scope) = only(&workspace);
     let report = smoke::report(&visit.state, &id, &selection, &scope).await?;
     let run = report.run.as_ref();
+    let progress = Progress::of(&report);
     let progress = json!({
-        "done": done(&report),
-        "total": report.items.len(),
+        "text": progress.text(),
+        "done": progress.done,
         "finished": run.is_none_or(|run| run.state == SmokeState::Finished),
     });
     Ok(Json(progress).into_response())
@@ -135,19 +142,8 @@ fn view(
     report: Option<&SmokeReportView>,
 ) -> Checks {
     let now = visit.state.registry.now();
-    let run = report.and_then(|report| Some((report, report.run.as_ref()?)));
-    let run = run.map(|(report, run)| LatestRun {
-        id: run.id.clone(),
-        trigger: match run.trigger {
-            Trigger::Schedule => "on schedule",
-            Trigger::Change => "after a change",
-            Trigger::Request => "on request",
-        },
-        running: run.state == SmokeState::Running,
-        done: done(report),
-        total: report.items.len(),
-        finished: Time::new(run.finished_at, now),
-    });
+    let run = found.run.as_ref().zip(report);
+    let run = run.map(|(run, report)| LatestRun::of(run, report, now));
     let items = found.items.iter();
     let items = items.map(|item| Item::of(visit, item, now));
     let spent = found.spent_today.first();
@@ -165,10 +161,42 @@ fn view(
     }
 }
 
-/// The keys of a run that have a result.
-fn done(report: &SmokeReportView) -> usize {
-    let items = report.items.iter();
-    items.filter(|item| item.checked_at.is_some()).count()
+impl LatestRun {
+    /// `run` was read before the results in the table, and `report` after them. A run that finished
+    /// in between is still shown as running: the page follows it, and then loads all of its results.
+    fn of(run: &SmokeRunView, report: &SmokeReportView, now: Timestamp) -> Self {
+        Self {
+            id: run.id.clone(),
+            trigger: match run.trigger {
+                Trigger::Schedule => "on schedule",
+                Trigger::Change => "after a change",
+                Trigger::Request => "on request",
+            },
+            running: run.state == SmokeState::Running,
+            progress: Progress::of(report),
+            finished: Time::new(run.finished_at, now),
+        }
+    }
+}
+
+impl Progress {
+    fn of(report: &SmokeReportView) -> Self {
+        let items = report.items.iter();
+        let run = report.run.as_ref();
+        let is_known = run.is_some_and(|run| run.trigger != Trigger::Change);
+        Self {
+            done: items.filter(|item| item.checked_at.is_some()).count(),
+            total: Some(report.items.len()).filter(|total| is_known && *total > 0),
+        }
+    }
+
+    fn text(&self) -> String {
+        let done = self.done;
+        match self.total {
+            Some(total) => format!("{done} of {total} done"),
+            None => format!("{done} done"),
+        }
+    }
 }
 
 fn meters(found: &SmokeView, spent: &SmokeSpendView) -> Vec<Meter> {
@@ -176,4 +204,47 @@ fn meters(found: &SmokeView, spent: &SmokeSpendView) -> Vec<Meter> {
         Meter::new("Requests", spent.requests, found.requests_per_day),
         Meter::new("Tokens", spent.tokens, found.tokens_per_day),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(trigger: Trigger, state: SmokeState) -> SmokeRunView {
+        SmokeRunView {
+            id: "smoke_1".to_owned(),
+            trigger,
+            state,
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: None,
+        }
+    }
+
+    fn empty(run: SmokeRunView) -> SmokeReportView {
+        SmokeReportView {
+            run: Some(run),
+            items: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_finishes_while_its_page_is_made_is_still_followed() {
+        let [running, finished] =
+            [SmokeState::Running, SmokeState::Finished].map(|state| run(Trigger::Request, state));
+        let report = empty(run(Trigger::Request, SmokeState::Finished));
+        let is_followed =
+            |read: &SmokeRunView| LatestRun::of(read, &report, Timestamp::UNIX_EPOCH).running;
+        assert!(
+            is_followed(&running),
+            "its results may be missing in the table"
+        );
+        assert!(!is_followed(&finished));
+    }
+
+    #[test]
+    fn a_run_of_changed_keys_does_not_say_of_how_many() {
+        let report = empty(run(Trigger::Change, SmokeState::Running));
+        let progress = Progress::of(&report);
+        assert_eq!((progress.text().as_str(), progress.total), ("0 done", None));
+    }
 }

@@ -147,14 +147,14 @@ async fn a_key_that_is_added_during_a_run_is_no_check_without_a_result() {
     let smoke = world.process();
     let started = smoke.start_all().await;
     world.clock.set(NOON + 1);
-    world.key("openai", "before its plan").await;
+    world.key("openai", "before-its-plan").await;
     let run = smoke.take().await.unwrap();
     let permits = u32::try_from(world.settings.parallel).unwrap();
     let busy = smoke.permits.clone().acquire_many_owned(permits).await;
     let busy = busy.unwrap();
     let working = tokio::spawn(smoke.clone().execute(run));
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    world.key("openai", "after its plan").await;
+    world.key("openai", "after-its-plan").await;
     drop(busy);
     working.await.unwrap();
     let report = smoke.report(&started.run.id, &Scope::All).await.unwrap();
@@ -163,7 +163,7 @@ async fn a_key_that_is_added_during_a_run_is_no_check_without_a_result() {
         .iter()
         .map(|item| item.label.as_ref().unwrap().as_str())
         .collect();
-    assert_eq!(labels, ["before its plan", "one"]);
+    assert_eq!(labels, ["before-its-plan", "one"]);
     assert!(items.iter().all(|item| item.result.is_some()));
 }
 
