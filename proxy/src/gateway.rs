@@ -288,7 +288,7 @@ impl Gateway {
             return Err(keyside_credentials::Refusal::StoreUnavailable.into());
         }
         let quota_permit = self.requests.try_acquire(grant.workspace());
-        let quota_permit = quota_permit.ok_or(Refusal::Overloaded)?;
+        let quota_permit = quota_permit.map_err(|_| Refusal::Overloaded)?;
         let (workspace, provider) = (grant.workspace().clone(), grant.provider().clone());
         let context = RequestContext::with_credential(request_id, workspace, provider);
         let secret = context.scope(|| grant.open())?;

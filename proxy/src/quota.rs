@@ -47,33 +47,24 @@ impl Quota {
     }
 
     /// A permit for `workspace`, unless it holds as many as are free.
-    pub(crate) fn try_acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<QuotaPermit> {
+    pub(crate) fn try_acquire(
+        self: &Arc<Self>,
+        workspace: &WorkspaceId,
+    ) -> Result<QuotaPermit, Release> {
         let mut in_use = self.in_use.lock();
-        let free = self.total.saturating_sub(in_use.all);
-        match in_use.by_workspace.get_mut(workspace) {
-            Some(own) if *own < free => *own += 1,
-            None if free > 0 => {
-                in_use.by_workspace.insert(workspace.clone(), 1);
-            }
-            _ => return None,
-        }
-        in_use.all += 1;
-        Some(QuotaPermit {
-            quota: self.clone(),
-            workspace: workspace.clone(),
-        })
-    }
-
-    /// Whose permits `workspace` must wait for; `None` if it would get one now.
-    pub(crate) fn needs(&self, workspace: &WorkspaceId) -> Option<Release> {
-        let in_use = self.in_use.lock();
         let free = self.total.saturating_sub(in_use.all);
         let own = in_use.by_workspace.get(workspace).copied().unwrap_or(0);
         match own.cmp(&free) {
-            Ordering::Less => None,
-            Ordering::Equal => Some(Release::Any),
-            Ordering::Greater => Some(Release::Own),
+            Ordering::Less => {}
+            Ordering::Equal => return Err(Release::Any),
+            Ordering::Greater => return Err(Release::Own),
         }
+        in_use.by_workspace.insert(workspace.clone(), own + 1);
+        in_use.all += 1;
+        Ok(QuotaPermit {
+            quota: self.clone(),
+            workspace: workspace.clone(),
+        })
     }
 
     /// How many permits are in use.
@@ -106,7 +97,7 @@ mod tests {
 
     fn take_all(quota: &Arc<Quota>, workspace: &str) -> Vec<QuotaPermit> {
         let workspace = workspace.parse().unwrap();
-        std::iter::from_fn(|| quota.try_acquire(&workspace)).collect()
+        std::iter::from_fn(|| quota.try_acquire(&workspace).ok()).collect()
     }
 
     #[test]
@@ -132,14 +123,15 @@ mod tests {
     #[test]
     fn a_workspace_with_its_share_can_only_exchange_its_own_permits() {
         let (quota, workspace) = (Quota::new(8), "one".parse().unwrap());
-        assert_eq!(quota.needs(&workspace), None);
+        let refused = || quota.try_acquire(&workspace).err();
+        assert_eq!(refused(), None);
         let mut own = take_all(&quota, "one");
-        assert_eq!(quota.needs(&workspace), Some(Release::Any));
+        assert_eq!(refused(), Some(Release::Any));
         let others = take_all(&quota, "two");
         assert_eq!((own.len(), others.len()), (4, 2));
-        assert_eq!(quota.needs(&workspace), Some(Release::Own));
+        assert_eq!(refused(), Some(Release::Own));
         own.truncate(2);
-        assert_eq!(quota.needs(&workspace), None);
+        assert_eq!(refused(), None);
     }
 
     #[test]

@@ -100,25 +100,40 @@ impl ConnectionSlot {
     }
 }
 
+/// What has to be released before a workspace gets another slot; `None` for a limit that is not
+/// reached.
+struct Reached {
+    destination: Option<Release>,
+    process_wide: Option<Release>,
+}
+
 impl ConnectionQuotas {
-    fn try_acquire(&self, workspace: &WorkspaceId) -> Option<ConnectionSlot> {
-        let permits = (
-            self.destination.quota.try_acquire(workspace)?,
-            self.process_wide.quota.try_acquire(workspace)?,
-        );
-        Some(ConnectionSlot {
-            _permits: Some(permits),
-        })
+    fn try_acquire(&self, workspace: &WorkspaceId) -> Result<ConnectionSlot, Reached> {
+        let destination = self.destination.quota.try_acquire(workspace);
+        let process_wide = self.process_wide.quota.try_acquire(workspace);
+        match (destination, process_wide) {
+            (Ok(destination), Ok(process_wide)) => Ok(ConnectionSlot {
+                _permits: Some((destination, process_wide)),
+            }),
+            (destination, process_wide) => Err(Reached {
+                destination: destination.err(),
+                process_wide: process_wide.err(),
+            }),
+        }
     }
 
     /// Removes an idle connection whose slot helps `workspace` to another one. First one of the
     /// destination: it counts towards both limits.
-    fn remove_idle(&self, workspace: &WorkspaceId) -> Option<ConnectionHandle> {
-        let mut limits = [&self.destination, &self.process_wide].into_iter();
-        let (limit, release) =
-            limits.find_map(|limit| Some((limit, limit.quota.needs(workspace)?)))?;
-        let may_lose = |owner: &WorkspaceId| release == Release::Any || owner == workspace;
-        limit.pools.remove_idle(may_lose)
+    fn remove_idle(&self, workspace: &WorkspaceId, reached: &Reached) -> Option<ConnectionHandle> {
+        let limits = [
+            (&self.destination, reached.destination),
+            (&self.process_wide, reached.process_wide),
+        ];
+        // The slot of another workspace would not be enough then.
+        let own = limits.iter().any(|it| it.1 == Some(Release::Own));
+        let may_lose = |owner: &WorkspaceId| !own || owner == workspace;
+        let mut reached = limits.iter().filter(|it| it.1.is_some());
+        reached.find_map(|(limit, _)| limit.pools.remove_idle(may_lose))
     }
 }
 
@@ -318,13 +333,14 @@ impl Upstream {
     /// slot: then the next connection is closed.
     async fn acquire_slot(&self, workspace: &WorkspaceId) -> Result<ConnectionSlot, SendError> {
         loop {
-            if let Some(slot) = self.quotas.try_acquire(workspace) {
-                return Ok(slot);
-            }
-            let Some(idle) = self.quotas.remove_idle(workspace) else {
+            let reached = match self.quotas.try_acquire(workspace) {
+                Ok(slot) => return Ok(slot),
+                Err(reached) => reached,
+            };
+            let Some(idle) = self.quotas.remove_idle(workspace, &reached) else {
                 // One may have become free since the attempt.
                 let slot = self.quotas.try_acquire(workspace);
-                return slot.ok_or(SendError::ConnectionLimit);
+                return slot.map_err(|_| SendError::ConnectionLimit);
             };
             let _ = timeout(CLOSE_TIMEOUT, idle.close()).await;
         }

@@ -378,6 +378,33 @@ fn a_full_destination_does_not_affect_others() {
     drop(hog);
 }
 
+/// Its share of all connections is in use, so a slot of the destination would not help it.
+#[test]
+fn a_workspace_that_gets_no_connection_closes_none_of_another() {
+    let upstream = Upstream::answering(|_| reply(200, "Keep-Alive: timeout=60\r\n", b"kept"));
+    let mut builder = Keyside::builder().set(LIMITS[0], "4").set(LIMITS[1], "1");
+    for provider in ["openai", "anthropic", "mistral"] {
+        builder = builder.provider(provider, &upstream.base_url());
+    }
+    let keyside = builder.start().with_key().with_other_key();
+    let paths = [
+        ("anthropic", "/anthropic/v1/messages"),
+        ("mistral", "/mistral/v1/chat/completions"),
+    ];
+    let hogs = paths.map(|(provider, path)| {
+        let secret = format!("{provider}-e2eKeySideOnly0123456789abcdef");
+        keyside.add_key("acme", provider, "default", &secret);
+        Hog::new(&keyside, &upstream, &Ask::post(path).bare(), 1)
+    });
+    assert!(hogs.iter().all(|hog| hog.held.len() == 1), "its share");
+    let other = Ask::chat().workspace("other");
+    assert_eq!(keyside.ask(&other).status(), 200);
+    let before = upstream.connections();
+    check_overloaded("more than its share", &keyside.ask(&Ask::chat()));
+    assert_eq!(keyside.ask(&other).status(), 200);
+    assert_eq!(upstream.connections(), before, "its connection was closed");
+}
+
 #[test]
 fn a_refusal_for_want_of_a_connection_has_the_provider_s_own_shape() {
     let upstream = Upstream::ok();
