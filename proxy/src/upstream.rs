@@ -37,7 +37,6 @@ pub use reachability::{Reachable, Unreachable};
 use resend::{ResendCandidate, ResendState};
 use socket::ConnectionHandle;
 use tcp::TcpError;
-use tokio::time::timeout;
 
 use crate::{
     head_limits::HeadLimits,
@@ -342,7 +341,8 @@ impl Upstream {
                 let slot = self.quotas.try_acquire(workspace);
                 return slot.map_err(|_| SendError::ConnectionLimit);
             };
-            let _ = timeout(CLOSE_TIMEOUT, idle.close()).await;
+            // On a task of its own, which goes on if the client leaves.
+            let _ = tokio::spawn(idle.close()).await;
         }
     }
 
@@ -492,7 +492,3 @@ const TOTAL_WINDOW: u32 = 32 << 20;
 const MIN_WINDOW: u32 = 16 << 10;
 /// Bytes: allows 5 MB/s at a round trip of 50 ms. hyper's default is 2 MiB.
 const MAX_WINDOW: u32 = 256 << 10;
-
-/// How long a request waits for the slot of an idle connection before it closes another. Closing one
-/// takes less than a millisecond, unless the machine is overloaded or an HTTP/2 peer does not read.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

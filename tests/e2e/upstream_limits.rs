@@ -1,6 +1,8 @@
 //! Connections to providers and open files are limited and shared: a greedy workspace is refused,
 //! others and the owner are served.
 
+mod uploads;
+
 use crate::harness::frames::{END_HEADERS, Frames, HEADERS, block, frame};
 use crate::harness::h2_upstream::{H2Answer, H2Upstream};
 use crate::harness::h2c::{H2Stream, H2c};
@@ -308,56 +310,6 @@ fn an_idle_http_2_connection_gives_its_slot_to_another_key() {
             "{setting}: a connection for each change of key"
         );
     }
-}
-
-/// A provider that answers each request by its head, and then reads the body.
-fn answering_early() -> Upstream {
-    Upstream::raw(|line| {
-        while let Ok(Some(_)) = line.head("") {
-            line.write(reply(200, "", b"early"));
-            while let Ok(Some(_)) = line.piece() {}
-        }
-    })
-}
-
-/// Sends the head of a request, and returns the connection once the whole response has come.
-fn answered_by_its_head(keyside: &Keyside) -> Wire {
-    let mut client = keyside.wire();
-    client.send(Ask::chat().head());
-    let answer = client.answer().expect("an early response");
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "early"));
-    client
-}
-
-/// The connection ends by itself only when the client has sent the rest of its body.
-#[test]
-fn the_rest_of_an_upload_that_was_answered_early_keeps_no_slot() {
-    for setting in LIMITS {
-        let upstream = answering_early();
-        let keyside = limited(setting, 2, &upstream);
-        keyside.add_key("acme", "openai", "second", SECOND_KEY);
-        let uploading = answered_by_its_head(&keyside);
-        let answer = keyside.ask(&second_key(Ask::chat()));
-        assert_eq!(answer.status(), 200, "{setting}: {}", answer.text());
-        drop(uploading);
-    }
-}
-
-#[test]
-fn a_destination_whose_connections_end_slowly_does_not_affect_others() {
-    let (slow, upstream) = (answering_early(), Upstream::ok());
-    let keyside = Keyside::builder()
-        .provider("openai", &slow.base_url())
-        .provider("anthropic", &upstream.base_url())
-        .set(LIMITS[0], "2")
-        .start()
-        .with_key();
-    let secret = "sk-ant-api03-e2eKeySideOnly0123456789abcdef";
-    keyside.add_key("acme", "anthropic", "default", secret);
-    let uploading = answered_by_its_head(&keyside);
-    let answer = keyside.ask(&Ask::post("/anthropic/v1/messages"));
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    drop(uploading);
 }
 
 #[test]

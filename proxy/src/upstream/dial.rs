@@ -5,12 +5,15 @@ use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use keyside_config::{BaseUrl, Scheme};
 use rustls::{
     ClientConfig,
@@ -18,6 +21,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::AbortHandle,
     time::{error::Elapsed, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -216,7 +220,8 @@ impl Dialer {
         let limit = pool.expected_limit();
         let closed = socket.closed();
         let streams = StreamLimit::with_limit(limit, socket.detect_contradictions());
-        let handshake = http2::Builder::new(TokioExecutor::new())
+        let executor = Http2Executor::default();
+        let handshake = http2::Builder::new(executor.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
@@ -244,9 +249,26 @@ impl Dialer {
             })
             .await
         });
-        let handle = ConnectionHandle::new(task.abort_handle(), closed);
+        let owner = executor.0.get_or_init(|| task.abort_handle());
+        let handle = ConnectionHandle::new(owner.clone(), closed);
         pool.share(sender.clone(), shared, handle);
         Ok(Connection::Http2(sender, stream))
+    }
+}
+
+/// Runs the tasks of one HTTP/2 connection and holds a handle on the first. hyper starts that one in
+/// the handshake, and it owns the socket.
+#[derive(Clone, Default)]
+struct Http2Executor(Arc<OnceLock<AbortHandle>>);
+
+impl<F> Executor<F> for Http2Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(future);
+        self.0.get_or_init(|| task.abort_handle());
     }
 }
 

@@ -262,9 +262,10 @@ impl Pool {
     }
 
     fn put(&self, connection: Http1Connection, lifetime: Duration) {
-        if connection.sender.is_closed() || lifetime.is_zero() {
+        if connection.sender.is_closed() {
             return;
         }
+        // If its lifetime is zero it is not used again, but a request that needs its slot finds it.
         let until = Instant::now() + lifetime;
         let mut open = self.open.lock();
         // Otherwise the list would grow until the next sweep if an upstream closes every
@@ -275,15 +276,13 @@ impl Pool {
         open.idle.push(IdleConnection { connection, until });
     }
 
-    /// Drops connections that are closed or were idle for too long. Returns whether none is left.
+    /// Closes connections that were idle for too long. Returns whether none is left.
     fn sweep(&self, now: Instant) -> bool {
         let mut open = self.open.lock();
-        open.idle
-            .retain(|idle| idle.until > now && !idle.connection.sender.is_closed());
-        open.shared.retain(|shared| {
-            let fresh = now.saturating_duration_since(shared.used) < HTTP2_IDLE;
-            (fresh || shared.streams.has_open()) && !shared.sender.is_closed()
-        });
+        open.forget_closed();
+        for expired in open.remove_expired(now) {
+            tokio::spawn(expired.close());
+        }
         open.idle.is_empty() && open.shared.is_empty()
     }
 }
@@ -293,6 +292,16 @@ impl Open {
     fn forget_closed(&mut self) {
         self.idle.retain(|idle| !idle.connection.sender.is_closed());
         self.shared.retain(|shared| !shared.sender.is_closed());
+    }
+
+    fn remove_expired(&mut self, now: Instant) -> Vec<ConnectionHandle> {
+        let idle = self.idle.extract_if(.., |idle| idle.until <= now);
+        let shared = self.shared.extract_if(.., |shared| {
+            !shared.streams.has_open() && shared.used + HTTP2_IDLE <= now
+        });
+        idle.map(|idle| idle.connection.handle)
+            .chain(shared.map(|shared| shared.handle))
+            .collect()
     }
 
     /// When the first idle connection expires; `None` if there is none.

@@ -28,7 +28,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
     task::AbortHandle,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep, timeout},
 };
 
 use super::{
@@ -58,20 +58,21 @@ pub(super) struct ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    /// For a connection that `task` serves over the socket of `closed`.
+    /// For a connection whose `task` owns the socket of `closed`.
     pub(super) fn new(task: AbortHandle, closed: oneshot::Receiver<Infallible>) -> Self {
         Self { task, closed }
     }
 
-    /// Closes the connection, which must be idle, and returns once its slot is free.
+    /// Returns once the slot is free. The connection must be idle, and its sender dropped.
     ///
-    /// An HTTP/1.1 connection is aborted: it may still be sending the body of a request that was
-    /// answered early, and would otherwise end only with that. An HTTP/2 connection first sends a
-    /// GOAWAY.
-    pub(super) async fn close(self) {
-        self.task.abort();
-        // An error, because nothing is ever sent: the sender was dropped.
-        let _ = self.closed.await;
+    /// It then ends by itself, over HTTP/2 with a GOAWAY, unless it is still sending the body of a
+    /// request that was answered early. It is aborted in that case: nobody needs that body.
+    pub(super) async fn close(mut self) {
+        // An error once it is closed, because nothing is ever sent: the sender was dropped.
+        if timeout(CLOSE_GRACE, &mut self.closed).await.is_err() {
+            self.task.abort();
+            let _ = self.closed.await;
+        }
     }
 }
 
@@ -230,6 +231,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamSocket<S> {
 /// How long a failed write is hidden after the last byte that was read. Usually longer than a
 /// client takes to read the next part of a response from the receive buffer.
 const WRITE_ERROR_GRACE: Duration = Duration::from_secs(10);
+
+/// How long an idle connection may take to end by itself. Most need less than a millisecond.
+const CLOSE_GRACE: Duration = Duration::from_millis(100);
 
 /// Bytes returned by one read at most: the initial size of hyper's buffer.
 const MAX_READ: usize = 8 * 1024;
