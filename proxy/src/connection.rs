@@ -1,8 +1,6 @@
 //! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
 
-use std::{
-    convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::Request;
@@ -98,7 +96,7 @@ impl Connections {
     async fn serve(&self, stream: Stream, permit: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
         let activity = Activity::new(self.drain.clone(), permit);
-        let unaware = self.drain.connected();
+        let mut unaware = Some(self.drain.connected());
         let framing = Framing::new(self.head_limit);
         let socket = DeadlineStream::new(stream, activity.clone(), &self.deadlines, framing)
             .with_unacknowledged(client_socket::unacknowledged_by)
@@ -124,16 +122,23 @@ impl Connections {
             _ = connection.as_mut() => return,
             () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
-        if activity.is_multiplexed() {
-            connection.as_mut().graceful_shutdown();
-            // Writes the GOAWAY before the process may end.
-            let written = poll_fn(|context| Poll::Ready(connection.as_mut().poll(context)));
-            if written.await.is_ready() {
-                return;
+        let mut told = false;
+        let rest = poll_fn(|context| {
+            loop {
+                // Known only once the first request has come.
+                if activity.is_multiplexed() && !told {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                let polled = connection.as_mut().poll(context);
+                if polled.is_ready() || activity.is_multiplexed() == told {
+                    // A GOAWAY has been written: the process may end.
+                    drop(unaware.take());
+                    return polled;
+                }
             }
-        }
-        drop(unaware);
-        let _ = connection.await;
+        });
+        let _ = rest.await;
     }
 }
 

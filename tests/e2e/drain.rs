@@ -8,6 +8,7 @@ use crate::harness::{
     chunked_head, eventually, field, reply,
 };
 use nix::sys::signal::Signal;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -265,6 +266,27 @@ fn an_http2_connection_is_sent_goaway_and_its_open_stream_is_finished() {
     assert_eq!(keyside.exit_within(PATIENCE).code, Some(0));
 }
 
+/// Until its first request Keyside does not know that it is HTTP/2.
+#[test]
+fn an_http2_connection_whose_first_request_comes_during_the_drain_is_sent_goaway() {
+    let upstream = Upstream::ok();
+    let keyside = draining_for(&upstream, "300s");
+    let silent = TcpStream::connect(keyside.proxy_addr()).expect("a listener");
+    silent.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    // The next connection is accepted after it.
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    keyside.signal(Signal::SIGUSR1);
+    eventually("readiness turns", || {
+        (keyside.observed("/readyz").status() == 503).then_some(())
+    });
+    let mut connection = Frames::over(silent);
+    connection.write_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    connection.write(frames::SETTINGS, 0, 0, &[]);
+    request(&mut connection);
+    let told = std::iter::from_fn(|| connection.read()).any(|frame| frame.kind == frames::GOAWAY);
+    assert!(told, "no GOAWAY");
+}
+
 #[test]
 fn a_tunnel_counts_as_in_flight_and_ends_with_its_peers() {
     let gate = Arc::new(Gate::default());
@@ -359,6 +381,11 @@ fn opened_over_http2(keyside: &Keyside) -> Frames {
 
 fn requested_over_http2(keyside: &Keyside) -> Frames {
     let mut connection = Frames::connect(keyside.proxy_addr());
+    request(&mut connection);
+    connection
+}
+
+fn request(connection: &mut Frames) {
     let head = frames::block(&[
         (":method", b"POST"),
         (":scheme", b"http"),
@@ -366,7 +393,6 @@ fn requested_over_http2(keyside: &Keyside) -> Frames {
         (":path", b"/w/acme/openai/v1/chat/completions"),
     ]);
     connection.write(frames::HEADERS, END_HEADERS | END_STREAM, 1, &head);
-    connection
 }
 
 fn rest_of(connection: &mut Frames) -> Vec<frames::Frame> {
