@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -375,7 +375,11 @@ impl Ready {
         tracing::info!("stopped");
         drop(app.backing);
         // A network file system that does not respond must not prevent the exit.
+        let begun = Instant::now();
         app.runtime.shutdown_timeout(EXIT_TIMEOUT);
+        if begun.elapsed() >= EXIT_TIMEOUT {
+            tracing::warn!("a read or write of a file does not end; exiting without it");
+        }
     }
 }
 

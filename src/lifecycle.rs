@@ -97,7 +97,10 @@ impl Lifecycle {
         }
         self.drain.advance(Phase::Closing);
         // On a busy machine the tasks of idle connections may not have run yet.
-        let _ = timeout(ANNOUNCING_LIMIT, self.drain.announced()).await;
+        let announced = timeout(ANNOUNCING_LIMIT, self.drain.announced()).await;
+        if announced.is_err() {
+            tracing::warn!("some connections do not react to the shutdown; closing them");
+        }
         sleep(CLOSING_PERIOD).await;
     }
 
@@ -189,8 +192,8 @@ fn ignores(status: &str, signal: i32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// How long the end waits for connections to react to the shutdown. All have, in some milliseconds,
-/// unless the machine is busy.
+/// How long a shutdown waits for connections to react to it. All do within milliseconds, unless the
+/// machine is busy.
 const ANNOUNCING_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long new requests get a refusal, and HTTP/2 connections may send their GOAWAY, before the

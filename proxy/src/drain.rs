@@ -70,7 +70,8 @@ impl Drain {
         until(&self.0.emptied, || self.in_flight() == 0).await;
     }
 
-    /// Returns once every connection has reacted to the shutdown, which takes longer on a busy machine.
+    /// Returns once every connection has reacted to the shutdown. The task of each has to run for
+    /// that.
     pub async fn announced(&self) {
         let all_know = || self.0.unaware.load(Ordering::Acquire) == 0;
         until(&self.0.announced, all_know).await;

@@ -4,7 +4,7 @@
 use crate::harness::frames::{self, END_HEADERS, END_STREAM, Frames};
 use crate::harness::gate::Gate;
 use crate::harness::{
-    Ask, Ending, Keyside, Message, PATIENCE, Then, Upstream, Wire, allow_sockets, chunk_of,
+    Ask, Ending, Exit, Keyside, Message, PATIENCE, Then, Upstream, Wire, allow_sockets, chunk_of,
     chunked_head, eventually, field, reply,
 };
 use nix::sys::signal::Signal;
@@ -56,6 +56,7 @@ fn a_thousand_streams_finish_after_sigterm_and_new_requests_get_connection_close
     }
     let exit = keyside.exit_within(PATIENCE);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
+    check_waited_in_vain_for_nothing(&exit);
 }
 
 #[test]
@@ -129,6 +130,7 @@ fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
         keyside.signal(signal);
         let exit = keyside.exit_within(PATIENCE);
         assert_eq!(exit.code, Some(0), "{signal}: {exit:#?}");
+        check_waited_in_vain_for_nothing(&exit);
         assert!(
             idle.until_close().is_empty(),
             "{signal}: an idle peer was told something"
@@ -401,6 +403,12 @@ fn rest_of(connection: &mut Frames) -> Vec<frames::Frame> {
 
 fn ends_stream(frame: &frames::Frame) -> bool {
     [frames::DATA, frames::HEADERS].contains(&frame.kind) && frame.flags & END_STREAM != 0
+}
+
+/// Each wait at the end of a process has a limit, and a warning if it was reached.
+fn check_waited_in_vain_for_nothing(exit: &Exit) {
+    let (_, end) = exit.stderr.split_once("draining").expect("a line of it");
+    assert!(!end.contains("\"WARN\""), "{end}");
 }
 
 fn check_answered_and_closed(name: &str, mut wire: Wire) {

@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(1);
-/// Of who must not be cut: longer than a busy machine keeps a process from running.
+/// For clients that must not be cut off: longer than a busy machine stalls a process.
 const LONG_DEADLINE: Duration = Duration::from_secs(3);
 /// Allowed delay of a close after the deadline, on a busy machine.
 const GRACE: Duration = Duration::from_secs(10);

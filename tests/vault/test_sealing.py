@@ -144,9 +144,12 @@ def a_signal_ends_the_wait_at_once(away, stored, serve, mortal_bao: Bao):
     stored.stop()
     before = Slow(mortal_bao)
     try:
-        before.fault = Fault(hangs=True)
         if away == "never answers":
-            waiting = serve(waits=True, address=before.address, timeout="2s")
+            before.fault = Fault(cuts=True)
+            waiting = serve(waits=True, address=before.address, timeout="300s")  # longer than `stop` waits
+            before.fault = Fault(hangs=True)
+            asked = len(before.asked.requests)
+            assert eventually(lambda: len(before.asked.requests) > asked), "Vault was not asked again"
         else:
             waiting = serve(waits=True, address=f"https://127.0.0.1:{free_port()}")
         assert waiting.stop() == 0
