@@ -378,6 +378,20 @@ fn a_clock_that_was_a_year_ahead_keeps_neither_schedule_nor_leases_waiting() {
     assert_eq!(ledger.claim(at(now), run(now), true), Claim::NotDue);
 }
 
+/// A machine without a battery for its clock begins with an old time, until it has asked a time server.
+#[test]
+fn a_clock_that_is_behind_at_a_start_repeats_no_run_of_the_schedule() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let run = |second| Run::new(Trigger::Schedule, Selection::default(), at(second));
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.claim(at(NIGHT), run(NIGHT), true), Claim::Added);
+    let behind = NIGHT - 2 * DAY;
+    let claimed = ledger.claim(at(behind), run(behind), false);
+    assert_eq!(claimed, Claim::NotDue);
+    let set = run(NIGHT + 60);
+    assert_eq!(ledger.claim(at(NIGHT), set, true), Claim::NotDue);
+}
+
 /// The lease and the claim of another process hold.
 #[test]
 fn clocks_may_differ_by_minutes() {
