@@ -1,7 +1,10 @@
 //! Several processes, restarts, the schedule, and changed keys.
 
 use super::*;
-use crate::{registry::Revocation, smoke::ledger::Claim};
+use crate::{
+    registry::Revocation,
+    smoke::{ledger::Claim, series::Begin},
+};
 
 /// Looks, and executes what that started.
 async fn look(smoke: &Arc<Smoke>, watch: &mut Watch) {
@@ -241,6 +244,21 @@ async fn after_a_restart_none_of_two_runs_checks_the_key_again_that_both_had_beg
     let history = &shown.unwrap().items[0].history;
     let verdicts: Vec<_> = history.iter().map(|result| result.verdict).collect();
     assert_eq!(verdicts, [Verdict::Interrupted, Verdict::Interrupted]);
+}
+
+/// The note has room for a few of them only.
+#[test]
+fn a_run_begins_a_key_once_however_many_others_are_checking_it() {
+    let now = Timestamp::from_second(NOON).unwrap();
+    let run = || Run::new(Trigger::Request, Selection::default(), now);
+    let runs: Vec<_> = (0..12).map(|_| run()).collect();
+    let (mut series, version) = (Series::default(), (1, None));
+    for run in &runs {
+        assert_eq!(series.begin(run, &version, now), Begin::Go);
+    }
+    for run in &runs {
+        assert_ne!(series.begin(run, &version, now), Begin::Go);
+    }
 }
 
 #[tokio::test(start_paused = true)]
