@@ -188,9 +188,7 @@ impl Anchors {
         }
     }
 
-    /// Writes and syncs the anchor for a state that is on disk, in a second. A failure is logged and
-    /// counted.
-    pub(crate) fn sync_soon(&self, chain: &ChainName, state: &Arc<State>) {
+    fn sync_soon(&self, chain: &ChainName, state: &Arc<State>) {
         let mut unsynced = self.0.unsynced.lock();
         let is_under_way = !unsynced.is_empty();
         let latest = unsynced.entry(chain.clone());

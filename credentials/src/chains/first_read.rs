@@ -51,7 +51,7 @@ impl Chains {
         self.anchors.write(chain, state).await
     }
 
-    /// Writes the anchors that could not be written. One that fails again keeps no other from it.
+    /// Writes the anchors that could not be written. If one fails again, the others are still written.
     pub(crate) async fn write_anchors_behind(&self) {
         let mut first_failed = None;
         for name in self.anchors.behind() {
@@ -73,21 +73,16 @@ impl Chains {
         }
     }
 
-    /// Syncs soon what a process that was killed has left unsynced: a power cut would lose it.
+    /// Syncs soon what a process that was killed has left unsynced: a power cut would lose it. Writes it
+    /// first: the last head may be newer than what was left.
     ///
     /// # Errors
     /// The heads could not be synced, and an anchor must not be ahead of the head on disk.
     pub(crate) async fn sync_anchors_left_unsynced(&self) -> Result<(), StorageError> {
-        let chains = self.all().into_iter();
-        let left = chains.filter(|tracked| self.anchors.has_unsynced(tracked.chain.name()));
-        let left: Vec<_> = left
-            .filter_map(|tracked| Some((tracked.chain.name().clone(), tracked.state()?)))
-            .collect();
-        if !left.is_empty() {
-            self.backend.storage.sync().await?;
-        }
-        for (chain, state) in &left {
-            self.anchors.sync_soon(chain, state);
+        for tracked in self.all() {
+            if self.anchors.has_unsynced(tracked.chain.name()) {
+                self.confirm(&tracked).await?;
+            }
         }
         Ok(())
     }

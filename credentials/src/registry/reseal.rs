@@ -207,9 +207,8 @@ fn is_behind(entry: &CredentialEntry, keyring: &Keyring, key: &SealingKey) -> bo
 /// Whether a blob stays as it is: its key is lost, and nothing of a revoked credential has to be read
 /// any more.
 fn stays(document: &CredentialDocument, keyring: &Keyring, blob: &[u8]) -> bool {
-    let key = SealingKey::id_in(blob);
-    let is_lost = key.is_some_and(|key| keyring.key(&document.workspace, key).is_none());
-    is_lost && document.revoked_at.is_some()
+    let is_lost = |key: &str| keyring.key(&document.workspace, key).is_none();
+    document.revoked_at.is_some() && SealingKey::id_in(blob).is_some_and(is_lost)
 }
 
 fn reseal(

@@ -132,10 +132,13 @@ impl Ledger {
             return Claim::NotDue;
         }
         let is_missed = claimed.is_some() || was_watching;
-        self.claimed = Some(time);
         if !is_missed {
+            // One that is ahead stays: perhaps it is the clock of this process that is wrong, and once
+            // it is set, the time must not get a second run.
+            self.claimed.get_or_insert(time);
             return Claim::NotDue;
         }
+        self.claimed = Some(time);
         match self.add(run) {
             true => Claim::Added,
             false => Claim::Full,
@@ -186,8 +189,8 @@ impl Ledger {
         self.runs.iter_mut().find(|run| run.is_held(taken))
     }
 
-    /// The run to show of those that may check something of `selection` in `within`: the newest that has not
-    /// finished, or else the one that finished last. A run that was added later may have finished
+    /// The run to show of those that may check something of `selection` in `within`: the newest that
+    /// has not finished, or else the one that finished last. A run that was added later may have finished
     /// earlier: it had nothing left to check. Not by time: a clock may have been ahead.
     pub(super) fn latest(&self, selection: &Selection, within: &Scope) -> Option<&Run> {
         let found = self.runs.iter().filter(|run| {

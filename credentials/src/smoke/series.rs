@@ -53,7 +53,12 @@ impl Series {
             return Begin::Done;
         }
         if self.in_progress.len() == MAX_IN_PROGRESS {
-            self.in_progress.remove(0);
+            // So that it is not begun again. Its own result, if it comes, replaces this one.
+            let oldest = self.in_progress.remove(0);
+            self.record(SmokeResult {
+                run: Some(oldest),
+                ..SmokeResult::interrupted(now)
+            });
         }
         self.in_progress.push(run.id.clone());
         self.version = Some(version.clone());
@@ -114,5 +119,5 @@ impl Series {
     }
 }
 
-/// More runs than check one key at a time. With the results they have to fit into one note.
+/// With the results they have to fit into one note.
 const MAX_IN_PROGRESS: usize = 8;

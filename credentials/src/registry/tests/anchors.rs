@@ -298,20 +298,28 @@ fn once_added() -> NewCredential {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_whose_anchor_is_missing_gets_it_before_a_repeated_request_confirms_it() {
-    let (installation, registry) = Installation::with_acme().await;
-    registry.link(true).await;
-    registry.chains.anchors.sync().await.unwrap();
-    let before = installation.copy();
-    registry.add(&act(), once_added()).await.unwrap();
-    drop(registry);
-    // It was killed as soon as the head was on disk.
-    installation.put_back_anchors(&before);
-    let registry = installation.open().await;
-    let confirmed = registry.add(&act(), once_added()).await.unwrap();
-    assert!(confirmed.repeated);
-    drop(registry);
-    installation.put_back("workspace/acme", &before.memory);
-    assert!(!is_served(&installation).await);
+    // Whether the change before it has left an unsynced anchor.
+    for leaves_unsynced in [false, true] {
+        let (installation, registry) = Installation::with_acme().await;
+        registry.link(true).await;
+        registry.chains.anchors.sync().await.unwrap();
+        if leaves_unsynced {
+            registry.add(&act(), key("b", "sk-acme-b")).await.unwrap();
+        }
+        let before = installation.copy();
+        let unsynced = before.heads().join("workspace.acme.unsynced");
+        assert_eq!(unsynced.exists(), leaves_unsynced);
+        registry.add(&act(), once_added()).await.unwrap();
+        drop(registry);
+        // It was killed as soon as the head was on disk.
+        installation.put_back_anchors(&before);
+        let registry = installation.open().await;
+        let confirmed = registry.add(&act(), once_added()).await.unwrap();
+        assert!(confirmed.repeated);
+        drop(registry);
+        installation.put_back("workspace/acme", &before.memory);
+        assert!(!is_served(&installation).await, "{leaves_unsynced}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

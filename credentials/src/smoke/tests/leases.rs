@@ -1,7 +1,10 @@
 //! Several processes, restarts, the schedule, and changed keys.
 
 use super::*;
-use crate::{registry::Revocation, smoke::ledger::Claim};
+use crate::{
+    registry::Revocation,
+    smoke::{ledger::Claim, series::Begin},
+};
 
 /// Looks, and executes what that started.
 async fn look(smoke: &Arc<Smoke>, watch: &mut Watch) {
@@ -243,6 +246,21 @@ async fn after_a_restart_none_of_two_runs_checks_the_key_again_that_both_had_beg
     assert_eq!(verdicts, [Verdict::Interrupted, Verdict::Interrupted]);
 }
 
+/// The note has room for a few of them only.
+#[test]
+fn a_run_begins_a_key_once_however_many_others_are_checking_it() {
+    let now = Timestamp::from_second(NOON).unwrap();
+    let run = || Run::new(Trigger::Request, Selection::default(), now);
+    let runs: Vec<_> = (0..12).map(|_| run()).collect();
+    let (mut series, version) = (Series::default(), (1, None));
+    for run in &runs {
+        assert_eq!(series.begin(run, &version, now), Begin::Go);
+    }
+    for run in &runs {
+        assert_ne!(series.begin(run, &version, now), Begin::Go);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_time_of_the_schedule_that_was_missed_gets_one_run() {
     let world = World::new().await;
@@ -376,6 +394,20 @@ fn a_clock_that_was_a_year_ahead_keeps_neither_schedule_nor_leases_waiting() {
     assert_eq!(ledger.take(at(now)), None, "leased again");
     assert_eq!(ledger.claim(at(now), run(now), true), Claim::Added);
     assert_eq!(ledger.claim(at(now), run(now), true), Claim::NotDue);
+}
+
+/// A machine without a battery for its clock begins with an old time, until it has asked a time server.
+#[test]
+fn a_clock_that_is_behind_at_a_start_repeats_no_run_of_the_schedule() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let run = |second| Run::new(Trigger::Schedule, Selection::default(), at(second));
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.claim(at(NIGHT), run(NIGHT), true), Claim::Added);
+    let behind = NIGHT - 2 * DAY;
+    let claimed = ledger.claim(at(behind), run(behind), false);
+    assert_eq!(claimed, Claim::NotDue);
+    let set = run(NIGHT + 60);
+    assert_eq!(ledger.claim(at(NIGHT), set, true), Claim::NotDue);
 }
 
 /// The lease and the claim of another process hold.
