@@ -14,7 +14,7 @@ mod resend;
 mod socket;
 mod tcp;
 
-use std::{error::Error as StdError, mem, sync::Arc, time::Duration};
+use std::{error::Error as StdError, mem, sync::Arc};
 
 pub(crate) use address::AddressPolicy;
 use dial::ConnectError;
