@@ -46,20 +46,25 @@ impl Quota {
         })
     }
 
-    /// A permit for `workspace`, unless it holds as many as are free.
+    /// A permit for `workspace`, unless it holds as many as are free: then what has to be released.
     pub(crate) fn try_acquire(
         self: &Arc<Self>,
         workspace: &WorkspaceId,
     ) -> Result<QuotaPermit, Release> {
         let mut in_use = self.in_use.lock();
         let free = self.total.saturating_sub(in_use.all);
-        let own = in_use.by_workspace.get(workspace).copied().unwrap_or(0);
-        match own.cmp(&free) {
+        let own = in_use.by_workspace.get_mut(workspace);
+        match own.as_deref().copied().unwrap_or(0).cmp(&free) {
             Ordering::Less => {}
             Ordering::Equal => return Err(Release::Any),
             Ordering::Greater => return Err(Release::Own),
         }
-        in_use.by_workspace.insert(workspace.clone(), own + 1);
+        match own {
+            Some(own) => *own += 1,
+            None => {
+                in_use.by_workspace.insert(workspace.clone(), 1);
+            }
+        }
         in_use.all += 1;
         Ok(QuotaPermit {
             quota: self.clone(),
