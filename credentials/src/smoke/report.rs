@@ -65,8 +65,8 @@ pub struct Budget {
 pub struct Overview {
     /// When the schedule starts the next run; `None` without one.
     pub next_at: Option<Timestamp>,
-    /// The newest run that has not finished, or else the one that finished last, of those that may
-    /// check something of what was asked for.
+    /// The newest run that has not finished, or else the one that finished last. Only runs that may
+    /// check one of the selected keys count.
     pub run: Option<Run>,
     /// One item for each key, then the missing ones, then posted results.
     pub items: Vec<Item>,
