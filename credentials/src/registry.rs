@@ -210,10 +210,10 @@ impl Registry {
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 // Its task was ended at some step.
-                Err(_) => Err(ChangeError::OutcomeUnknown {
-                    seq: 0,
-                    error: StorageError::unavailable("the process is stopping"),
-                }),
+                Err(_) => {
+                    let stopping = StorageError::unavailable("the process is stopping");
+                    Err(ChangeError::OutcomeUnknown(stopping))
+                }
             },
         }
     }

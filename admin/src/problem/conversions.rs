@@ -50,7 +50,7 @@ impl From<ChangeError> for Problem {
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
-            ChangeError::OutcomeUnknown { .. } => Self::new(
+            ChangeError::OutcomeUnknown(_) => Self::new(
                 Kind::OutcomeUnknown,
                 "The store did not confirm whether it made the change.",
                 "List the resources before you retry: the change may have been made. With an Idempotency-Key, sending the same \

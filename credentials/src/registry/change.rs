@@ -342,9 +342,8 @@ impl Registry {
     /// Returns once everything is on disk that is known here of a chain, its anchor included. An answer
     /// that finds its change made waits for this: it must not confirm a commit whose outcome is unknown.
     pub(super) async fn confirm(&self, tracked: &Tracked) -> Result<(), ChangeError> {
-        let seq = tracked.state().map_or(0, |state| state.head.seq);
         let confirmed = self.chains.confirm(tracked).await;
-        confirmed.map_err(|error| ChangeError::OutcomeUnknown { seq, error })
+        confirmed.map_err(ChangeError::OutcomeUnknown)
     }
 
     /// Publishes a workspace to requests, unless a later state is known: a slow reader must not

@@ -207,14 +207,9 @@ pub enum ChangeError {
     TooMany,
     /// The store did not confirm the change. A list shows the outcome once the store answers again.
     #[error(
-        "whether the change was made is not known yet ({error}): look at what is listed before trying again"
+        "whether the change was made is not known yet ({0}): look at what is listed before trying again"
     )]
-    OutcomeUnknown {
-        /// The sequence number of the commit; 0 if it is unknown, too.
-        seq: u64,
-        /// The store's error.
-        error: StorageError,
-    },
+    OutcomeUnknown(StorageError),
     /// The store or the keyring cannot be written. Nothing has changed.
     #[error("the change could not be recorded: {0}")]
     StoreUnavailable(#[from] StorageError),
@@ -257,7 +252,7 @@ impl From<CommitError> for ChangeError {
         match error {
             CommitError::Raced => Self::Raced,
             CommitError::NotBegun(error) => Self::StoreUnavailable(error),
-            CommitError::OutcomeUnknown { seq, error } => Self::OutcomeUnknown { seq, error },
+            CommitError::OutcomeUnknown { error, .. } => Self::OutcomeUnknown(error),
             CommitError::TooManyDocuments => Self::TooMany,
             CommitError::Damaged(damage @ Damage::DocumentGone { .. }) => {
                 Self::InstallationDamaged(damage)

@@ -63,7 +63,7 @@ impl Registry {
         match self.announce_keys(by).await {
             Ok(to) => self.finish_rotation(&to).await,
             // Keeps the new keys: a start that finds them recorded needs them.
-            Err(error @ ChangeError::OutcomeUnknown { .. }) => Err(error),
+            Err(error @ ChangeError::OutcomeUnknown(_)) => Err(error),
             Err(error) => {
                 // Discards the unused new keys. If the master key cannot be removed now, the next
                 // start removes it.
@@ -167,11 +167,7 @@ impl Registry {
             let reason =
                 format!("the rotation is recorded but not finished: run it again. {error}");
             tracing::error!(master_key = to.master_key, "{reason}");
-            let own = self.chains.installation().state();
-            ChangeError::OutcomeUnknown {
-                seq: own.map_or(0, |own| own.head.seq),
-                error: StorageError::unavailable(reason),
-            }
+            ChangeError::OutcomeUnknown(StorageError::unavailable(reason))
         })
     }
 

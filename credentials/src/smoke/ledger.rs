@@ -189,9 +189,10 @@ impl Ledger {
         self.runs.iter_mut().find(|run| run.is_held(taken))
     }
 
-    /// The run to show of those that may check something of `selection` in `within`: the newest that
-    /// has not finished, or else the one that finished last. A run that was added later may have finished
-    /// earlier: it had nothing left to check. Not by time: a clock may have been ahead.
+    /// The run to show of those that may check a key of `selection` in `within`: the newest that has not
+    /// finished, or else the one that finished last. A run that was added later may have finished
+    /// earlier, because nothing was left to check. The order does not come from times, since a clock may
+    /// have been ahead.
     pub(super) fn latest(&self, selection: &Selection, within: &Scope) -> Option<&Run> {
         let found = self.runs.iter().filter(|run| {
             let checks = &run.selection;

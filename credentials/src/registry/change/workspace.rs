@@ -43,11 +43,11 @@ impl Registry {
         let started = retry_on_race!(self.start_chain(&new.id, &registration));
         // It is registered, so the next change or start finishes it.
         let entry = started.map_err(|error| match error {
-            ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown { seq: 1, error },
-            ChangeError::Raced => ChangeError::OutcomeUnknown {
-                seq: 1,
-                error: StorageError::unavailable("other processes keep changing it"),
-            },
+            ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown(error),
+            ChangeError::Raced => {
+                let racing = StorageError::unavailable("other processes keep changing it");
+                ChangeError::OutcomeUnknown(racing)
+            }
             error => error,
         })?;
         self.links.changed(&new.id, true);

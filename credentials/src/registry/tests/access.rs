@@ -226,7 +226,7 @@ async fn a_token_is_created_completely_or_not_at_all_at_whichever_write_storage_
                     registry.access().authenticate(&made.text).is_some(),
                     "{context}"
                 ),
-                Err(ChangeError::OutcomeUnknown { .. }) => assert!(there <= 1, "{context}"),
+                Err(ChangeError::OutcomeUnknown(_)) => assert!(there <= 1, "{context}"),
                 Err(ChangeError::StoreUnavailable(_)) => assert_eq!(there, 0, "{context}"),
                 Err(other) => panic!("{context}: {other}"),
             }

@@ -331,7 +331,7 @@ async fn a_change_that_is_synced_late_gets_its_anchor_before_a_repeated_request_
     let (faulty, registry) = installation.open_faulty().await;
     faulty.fail_syncs(true);
     let unknown = registry.add(&act(), once_added()).await.err();
-    let is_unknown = matches!(unknown, Some(ChangeError::OutcomeUnknown { .. }));
+    let is_unknown = matches!(unknown, Some(ChangeError::OutcomeUnknown(_)));
     assert!(is_unknown, "{unknown:?}");
     faulty.fail_syncs(false);
     let confirmed = registry.add(&act(), once_added()).await.unwrap();

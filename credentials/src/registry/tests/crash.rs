@@ -201,7 +201,7 @@ async fn check_continues(registry: &Arc<Registry>, context: &str) {
 /// What an error claims about the outcome.
 fn may_have_happened(error: &ChangeError, context: &str) -> bool {
     match error {
-        ChangeError::OutcomeUnknown { .. } | ChangeError::ErasingUnfinished(_) => true,
+        ChangeError::OutcomeUnknown(_) | ChangeError::ErasingUnfinished(_) => true,
         ChangeError::StoreUnavailable(_) => false,
         other => panic!("{context}: {other}"),
     }

@@ -260,7 +260,7 @@ async fn a_shared_commit_without_an_answer_has_an_unknown_outcome_for_each_chang
     for added in added {
         let added = added.await.unwrap();
         assert!(
-            matches!(added, Err(ChangeError::OutcomeUnknown { .. })),
+            matches!(added, Err(ChangeError::OutcomeUnknown(_))),
             "{added:?}"
         );
     }

@@ -50,7 +50,7 @@ async fn changes_whose_shared_commit_is_interrupted_are_each_made_once() {
         for edited in &mut edits {
             match edited.await.unwrap() {
                 Ok(_) => assert!(at < 5, "the sync had failed"),
-                Err(ChangeError::OutcomeUnknown { .. }) => assert_eq!(at, 5),
+                Err(ChangeError::OutcomeUnknown(_)) => assert_eq!(at, 5),
                 Err(other) => panic!("write {at}: {other}"),
             }
         }
@@ -264,7 +264,7 @@ fn what_a_stop_of_the_process_interrupts_has_an_unknown_outcome() {
         begun.notified().await;
         stopping.shutdown_background();
         let changed = change.await;
-        let is_unknown = matches!(changed, Err(ChangeError::OutcomeUnknown { .. }));
+        let is_unknown = matches!(changed, Err(ChangeError::OutcomeUnknown(_)));
         assert!(is_unknown, "{changed:?}");
         let recorded = record.await;
         let is_unknown = matches!(recorded, Err(CommitError::OutcomeUnknown { .. }));

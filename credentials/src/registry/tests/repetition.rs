@@ -131,5 +131,5 @@ async fn a_repeated_request_confirms_nothing_that_is_not_on_disk() {
 }
 
 fn is_unknown<T>(outcome: Result<T, ChangeError>) -> bool {
-    matches!(outcome, Err(ChangeError::OutcomeUnknown { .. }))
+    matches!(outcome, Err(ChangeError::OutcomeUnknown(_)))
 }

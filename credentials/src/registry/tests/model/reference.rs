@@ -56,7 +56,7 @@ impl StepOutcome {
 
     pub(super) fn of(error: &ChangeError) -> Self {
         Self::No(match error {
-            ChangeError::OutcomeUnknown { .. } => return Self::Unknown,
+            ChangeError::OutcomeUnknown(_) => return Self::Unknown,
             ChangeError::StoreUnavailable(_) => return Self::Unavailable,
             ChangeError::LabelTaken { .. } => "label taken",
             ChangeError::ExpiryPast => "expiry past",
